@@ -1,0 +1,128 @@
+"""Score first, masks for the winners, against a mask at every window.
+
+    python benchmarks/score_first.py deepmask_vgg deepmask_resnet50
+
+Both graphs run the whole pyramid of the same picture on onnxruntime's CPU, interleaved A B A B in
+one run. Their answers are compared before anything is timed. The weights are random: what is
+measured does not depend on them.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+import torch
+import typer
+from rich.table import Table
+
+from engine import Instances, OptionError, Segmenter
+from engine.picture import Picture
+from export.graph import make_card, save_onnx, set_card, trace
+from export.models.deepmask import MODELS, DeepMask, normalize
+from export.models.dense import DenseDeepMask
+from export.verify import noise
+from maskrt.console import console, run
+
+
+def main(
+    models: Annotated[list[str], typer.Argument(help="Names of models.")],
+    proposals: Annotated[int, typer.Option(help="Masks a picture.")] = 500,
+    rounds: Annotated[int, typer.Option(help="Timed runs of each form.")] = 5,
+    threads: Annotated[int | None, typer.Option(help="Left out: all cores.")] = None,
+) -> None:
+    """Time both forms of each model on a 640 x 480 picture."""
+    unknown = [name for name in models if name not in MODELS]
+    if unknown or rounds < 1:
+        raise OptionError(
+            f"models {unknown}, rounds {rounds}; models are among {', '.join(MODELS)}, rounds "
+            "at least 1"
+        )
+    picture = noise(height=480, width=640)
+    table = Table(title=f"640 x 480, whole pyramid, {proposals} proposals, median of {rounds}")
+    for column in ("model", "every mask, s", "score first, s", "ratio", "lowest", "highest"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name in models:
+        with tempfile.TemporaryDirectory() as folder:
+            dense, first = _sessions(name, picture, proposals, Path(folder), threads)
+            every, winners, ratios = _compare(dense, first, picture, proposals, rounds)
+        table.add_row(
+            name,
+            *(f"{median(times):.2f}" for times in (every, winners, ratios)),
+            f"{min(ratios):.2f}",
+            f"{max(ratios):.2f}",
+        )
+    console.print(table)
+
+
+def _sessions(
+    name: str, picture: Picture, proposals: int, folder: Path, threads: int | None
+) -> tuple[Segmenter, Segmenter]:
+    torch.manual_seed(0)
+    network = spread_scores(MODELS[name]().eval(), picture)
+    opened = []
+    for every_mask in (True, False):
+        graph = trace(DenseDeepMask(network, proposals, every_mask=every_mask))
+        card = make_card(
+            network.spec, {}, proposals=proposals, score_threshold=0, mask_nms=1, top=proposals
+        )
+        set_card(graph, card)
+        path = folder / f"{every_mask}.onnx"
+        save_onnx(graph, path)
+        opened.append(Segmenter(path, threads=threads))
+        path.unlink()
+    return opened[0], opened[1]
+
+
+@torch.no_grad()
+def spread_scores(network: DeepMask, picture: Picture) -> DeepMask:
+    """Give a random network scores as spread as a trained one's: untouched, all are alike.
+
+    He's initialization keeps activations from fading through the layers; then the last layer is
+    scaled so that the picture's score logits have mean 0 and deviation 1.
+    """
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    x = normalize(torch.from_numpy(picture).permute(2, 0, 1)[None], network.spec)
+    features = network.trunk(x)
+    logits = network.score_map(features, network.mask_base(features))
+    last = network.score_head[-1]
+    last.weight /= logits.std()
+    last.bias.copy_((last.bias - logits.mean()) / logits.std())
+    return network
+
+
+def _compare(
+    dense: Segmenter, first: Segmenter, picture: Picture, proposals: int, rounds: int
+) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of each form, and their ratios pair by pair; the answers are checked first."""
+    expected, found = dense(picture), first(picture)
+    assert len(expected) == len(found) == proposals, (len(expected), len(found))
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    every, winners = [], []
+    for _ in range(rounds):
+        every.append(_seconds(lambda: dense(picture)))
+        winners.append(_seconds(lambda: first(picture)))
+    return every, winners, [a / b for a, b in zip(every, winners, strict=True)]
+
+
+def _seconds(call: Callable[[], Instances]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run(app, sys.argv[1:])

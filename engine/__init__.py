@@ -1,0 +1,25 @@
+"""MaskRT's runtime: what an application embeds. numpy, OpenCV and one backend, nothing else."""
+
+from .card import Card
+from .errors import (
+    BackendError,
+    MaskRTError,
+    ModelError,
+    OptionError,
+    OutputError,
+    PictureError,
+)
+from .results import Instances
+from .segmenter import Segmenter
+
+__all__ = [
+    "BackendError",
+    "Card",
+    "Instances",
+    "MaskRTError",
+    "ModelError",
+    "OptionError",
+    "OutputError",
+    "PictureError",
+    "Segmenter",
+]

@@ -1,0 +1,120 @@
+"""onnxruntime: implements `engine.backends.Backend` for ONNX files with a card inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..card import KEY, Card
+from ..errors import BackendError, ModelError, OptionError
+from . import Tensors
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OrtBackend:
+    """An ONNX model in an onnxruntime session."""
+
+    def __init__(self, session: Any, card: Card, device: str) -> None:
+        self._session = session
+        self._card = card
+        self._device = device
+        self._outputs = [value.name for value in session.get_outputs()]
+
+    @property
+    def name(self) -> str:
+        """E.g. "onnxruntime cpu"."""
+        return f"onnxruntime {self._device}"
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+        return self._card
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Run the graph once.
+
+        Raises:
+            BackendError: onnxruntime failed, or the backend is closed.
+        """
+        if self._session is None:
+            raise BackendError("this model is closed; open it again")
+        try:
+            values = self._session.run(self._outputs, dict(inputs))
+        except Exception as error:  # its exceptions share no base class of their own
+            shapes = ", ".join(f"{k} {v.dtype} {list(v.shape)}" for k, v in inputs.items())
+            raise BackendError(
+                f"{self.name} failed on {shapes} ({_first_line(error)}); try a smaller picture or "
+                "fewer scales"
+            ) from error
+        return {name: np.asarray(v) for name, v in zip(self._outputs, values, strict=True)}
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None
+
+
+def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OrtBackend:
+    """Open an ONNX file; see `engine.backends.open_backend`."""
+    if device not in PROVIDERS:
+        raise OptionError(f"there is no device {device!r}; choose one of {', '.join(PROVIDERS)}")
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}; give 1 or more, or leave it out for all cores")
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise BackendError(
+            "the package onnxruntime is not installed; pip install onnxruntime"
+        ) from error
+    provider = PROVIDERS[device]
+    if provider not in ort.get_available_providers():
+        raise BackendError(
+            f"this onnxruntime has no {device} provider (it has "
+            f"{', '.join(ort.get_available_providers())}); pip install 'maskrt[gpu]', or leave "
+            "device out"
+        )
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # warnings of its optimizer are not for users
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = ort.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not an ONNX model that onnxruntime can load ({_first_line(error)}); "
+            "export it with python export/to_onnx.py"
+        ) from error
+    if session.get_providers()[0] != provider:  # it falls back to the CPU without an error
+        raise BackendError(
+            f"onnxruntime could not start its {device} provider; check the GPU driver and that "
+            "CUDA and cuDNN fit this onnxruntime-gpu, or leave device out"
+        )
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise ModelError(
+            f"{path} has no MaskRT card, so it does not say how to use it; export the model "
+            "with python export/to_onnx.py"
+        )
+    card = Card.from_json(text, path)
+    _check_interface(session, path)
+    return OrtBackend(session, card, device)
+
+
+def _check_interface(session: Any, path: Path) -> None:
+    """Refuse a graph whose inputs are not those that the runtime gives."""
+    want = [("picture", "tensor(uint8)", 3), ("min_score", "tensor(float)", 1)]
+    have = [(value.name, value.type, len(value.shape)) for value in session.get_inputs()]
+    missing = {"scores", "windows", "masks", "count"} - {v.name for v in session.get_outputs()}
+    if have != want or missing:
+        listed = ", ".join(f"{name} {kind}" for name, kind, _ in have)
+        raise ModelError(
+            f"{path} has a card, but its graph is not a MaskRT one (inputs: {listed}; missing "
+            f"outputs: {', '.join(sorted(missing)) or 'none'}); export it again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,168 @@
+"""What a model file says of itself, so that it runs the same wherever it is taken.
+
+The card is JSON: in an ONNX file's metadata under `KEY`, and beside a TensorRT plan in
+`<plan>.json`. It is read as data and checked field by field; nothing in it is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import ModelError
+
+KEY = "maskrt.card"
+FORMAT = 1
+
+TASKS = ("proposals",)
+RESIZE_RULES = ("bilinear", "area")
+
+
+@dataclass(frozen=True)
+class Card:
+    """How to use a DeepMask graph, and where it came from.
+
+    Attributes:
+        task: "proposals": class-agnostic masks with a score each.
+        architecture: the model's name at export.
+        labels: the name of each label; a proposal network has one.
+        patch: side of a window, in input pixels.
+        stride: distance of two windows, in input pixels.
+        mask_size: side S of a window's mask logits.
+        proposals: N, rows that one call of the graph gives.
+        scales: the pyramid's default, as factors on the picture's size.
+        resize: how a picture is made smaller: "bilinear" or "area".
+        mask_threshold: probability above which a pixel belongs to the object.
+        score_threshold: default score that a result must reach, 0 to 1.
+        mask_nms: default IoU of two masks above which the lower score is dropped; 1 keeps all.
+        top: default number of results.
+        precision: "fp32" or "fp16", of the layers that carry the work.
+        built_by: what wrote the file, e.g. {"maskrt": "0.1.0", "torch": "2.13.0"}.
+        weights_sha256: of the checkpoint's tensors.
+        runtime: for a plan, what can run it (flavour, version, compute capabilities).
+        plan_sha256: for a plan, of its bytes.
+        format: the card's own version.
+    """
+
+    task: str
+    architecture: str
+    labels: list[str]
+    patch: int
+    stride: int
+    mask_size: int
+    proposals: int
+    scales: list[float]
+    resize: str
+    mask_threshold: float
+    score_threshold: float
+    mask_nms: float
+    top: int
+    precision: str
+    built_by: dict[str, str]
+    weights_sha256: str
+    runtime: dict[str, str] = field(default_factory=dict)
+    plan_sha256: str = ""
+    format: int = FORMAT
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The card as JSON text."""
+        return json.dumps(asdict(self), indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str, source: str | Path) -> Card:
+        """Read a card, every field checked.
+
+        Args:
+            text: JSON.
+            source: the file it comes from, for the message.
+
+        Raises:
+            ModelError: not JSON, a field missing or of a wrong kind, or a newer format.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise _damaged(source, f"it is not JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise _damaged(source, f"it is a {type(content).__name__}, not an object")
+        if content.get("format") != FORMAT:
+            raise ModelError(
+                f"the card in {source} has format {content.get('format')!r} and this MaskRT "
+                f"reads format {FORMAT}; export the model again, or install the MaskRT that did"
+            )
+        for item in fields(cls):
+            if item.name not in content:
+                if item.default is MISSING and item.default_factory is MISSING:
+                    raise _damaged(source, f"{item.name} is missing")
+                continue
+            problem = _problem(item.name, content[item.name])
+            if problem:
+                raise _damaged(source, f"{item.name} {problem}")
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in content.items() if key in known})
+
+
+def _damaged(source: str | Path, why: str) -> ModelError:
+    return ModelError(f"the card in {source} is damaged: {why}; export the model again")
+
+
+def _is_int(low: int, high: int) -> Any:
+    return (
+        lambda v: type(v) is int and low <= v <= high,
+        f"should be a whole number from {low} to {high}",
+    )
+
+
+def _is_share(v: Any) -> bool:
+    return type(v) in (int, float) and 0 <= v <= 1
+
+
+def _is_strings(v: Any) -> bool:
+    return isinstance(v, dict) and all(type(k) is str and type(w) is str for k, w in v.items())
+
+
+def _is_scales(v: Any) -> bool:
+    return (
+        isinstance(v, list)
+        and 0 < len(v) <= 64
+        and all(type(s) in (int, float) and math.isfinite(s) and 0.001 <= s <= 64 for s in v)
+    )
+
+
+def _is_labels(v: Any) -> bool:
+    return isinstance(v, list) and len(v) > 0 and all(type(label) is str for label in v)
+
+
+_CHECKS: dict[str, Any] = {
+    "task": (lambda v: v in TASKS, f"should be one of {', '.join(TASKS)}"),
+    "architecture": (lambda v: type(v) is str, "should be a string"),
+    "labels": (_is_labels, "should be a list of at least one string"),
+    "patch": _is_int(16, 4096),
+    "stride": _is_int(1, 1024),
+    "mask_size": _is_int(1, 4096),
+    "proposals": _is_int(1, 100_000),
+    "scales": (_is_scales, "should be a list of 1 to 64 factors from 0.001 to 64"),
+    "resize": (lambda v: v in RESIZE_RULES, f"should be one of {', '.join(RESIZE_RULES)}"),
+    "mask_threshold": (
+        lambda v: type(v) in (int, float) and 0 < v < 1,
+        "should lie between 0 and 1, both excluded",
+    ),
+    "score_threshold": (_is_share, "should lie between 0 and 1"),
+    "mask_nms": (_is_share, "should lie between 0 and 1"),
+    "top": _is_int(1, 1_000_000),
+    "precision": (lambda v: v in ("fp32", "fp16"), "should be fp32 or fp16"),
+    "built_by": (_is_strings, "should map names to versions"),
+    "weights_sha256": (lambda v: type(v) is str, "should be a string"),
+    "runtime": (_is_strings, "should map names to strings"),
+    "plan_sha256": (lambda v: type(v) is str, "should be a string"),
+    "format": (lambda v: v == FORMAT, f"should be {FORMAT}"),
+}
+
+
+def _problem(name: str, value: Any) -> str:
+    """What is wrong with a field's value, or an empty string."""
+    holds, rule = _CHECKS[name]
+    return "" if holds(value) else f"is {value!r:.80} and {rule}"

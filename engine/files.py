@@ -1,0 +1,51 @@
+"""Writing so that nothing is lost: aside first, then renamed into place."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OutputError
+
+
+@contextmanager
+def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path to write to; it takes `target`'s place when the block ends without an error.
+
+    The path lies in the target's own folder (a rename across file systems is a copy) and keeps
+    its suffix (OpenCV and others choose a format by it). After an error nothing is left of it,
+    and an older file at `target` is as it was.
+
+    Raises:
+        OutputError: the folder does not exist or cannot be written, or the disk is full.
+    """
+    path = Path(target)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; give a path in a folder that exists and "
+            "that you may write to"
+        ) from error
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        # mkstemp makes files for the owner alone; a result is an ordinary file.
+        umask = os.umask(0)
+        os.umask(umask)
+        aside.chmod(0o666 & ~umask)
+        aside.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; nothing was changed there"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)

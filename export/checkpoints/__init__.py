@@ -1,0 +1,1 @@
+"""Checkpoint readers, one a format. None of them executes what it reads."""

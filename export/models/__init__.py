@@ -1,0 +1,1 @@
+"""Export-friendly nn.Modules, one file an architecture, and the names they are known by."""

@@ -1,0 +1,1 @@
+"""Training DeepMask: its joint objective, its sampler, and scenes to train on."""

@@ -1,0 +1,1 @@
+"""The command line: parse, call, report. The library lives in `engine` and `export`."""
