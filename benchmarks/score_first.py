@@ -48,9 +48,10 @@ def main(
             "at least 1"
         )
     picture = noise(height=480, width=640)
-    table = Table(title=f"640 x 480, whole pyramid, {proposals} proposals, median of {rounds}")
+    title = f"640 x 480, whole pyramid, {proposals} proposals, median of {rounds} rounds"
+    table = Table(title=title)
     for column in ("model", "every mask, s", "score first, s", "ratio", "lowest", "highest"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for name in models:
         with tempfile.TemporaryDirectory() as folder:
             dense, first = _sessions(name, picture, proposals, Path(folder), threads)

@@ -56,6 +56,8 @@ def _load(name: str, command: Command) -> Callable[..., Any]:
     try:
         return getattr(import_module(command.module), command.function)  # type: ignore[no-any-return]
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("engine", "export", "maskrt"):
+            raise
         sys.exit(
             f"error: maskrt {name} needs the package {error.name}, which is not installed; "
             f"pip install 'maskrt[{command.extra}]'"

@@ -68,9 +68,8 @@ def find_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights (its keys: {', '.join(map(str, list(content)[:8]))}); "
             "save model.state_dict() and give that file"
         )
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in weights):
-            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    while prefix := next((p for p in PREFIXES if all(k.startswith(p) for k in weights)), ""):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
     return weights
 
 

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Subset
 
+from engine.errors import OptionError
 from engine.files import write_aside
 from export.checkpoints.plain import load_weights, read_checkpoint, save_checkpoint
 from export.models.deepmask import MODELS, DeepMask, normalize
@@ -20,6 +22,7 @@ from export.training.loss import joint_loss
 from export.training.sampler import Batch
 
 WARM_UP = 200
+OPTIMIZERS = ("adamw", "sgd")
 VALIDATION_BATCHES = 8
 
 
@@ -191,8 +194,6 @@ class Trainer:
         theirs = state["config"]
         if theirs != asdict(self.config):
             changed = {k: v for k, v in asdict(self.config).items() if theirs.get(k) != v}
-            from engine.errors import OptionError
-
             raise OptionError(
                 f"{self._state_path} belongs to a run with other settings ({changed} differ); "
                 "give the same settings to resume it, or another --output to start afresh"
@@ -204,7 +205,7 @@ class Trainer:
         self.history = History(**state["history"])
 
 
-def progress_bar() -> Progress:
+def progress_bar(console: Console | None = None) -> Progress:
     """The bar that `Trainer.run` draws on."""
     return Progress(
         TextColumn("{task.description}"),
@@ -212,6 +213,7 @@ def progress_bar() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+        console=console,
     )
 
 

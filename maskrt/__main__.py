@@ -1,0 +1,5 @@
+"""`python -m maskrt`: the same as the `maskrt` command."""
+
+from maskrt.cli import main
+
+main()
