@@ -88,7 +88,7 @@ class Card:
             raise _damaged(source, f"it is not JSON ({error})") from error
         if not isinstance(content, dict):
             raise _damaged(source, f"it is a {type(content).__name__}, not an object")
-        if content.get("format") != FORMAT:
+        if type(content.get("format")) is not int or content["format"] != FORMAT:
             raise ModelError(
                 f"the card in {source} has format {content.get('format')!r} and this MaskRT "
                 f"reads format {FORMAT}; export the model again, or install the MaskRT that did"

@@ -53,9 +53,7 @@ def test_places_and_scores_stay_fp32(half: onnx.ModelProto) -> None:
             assert TensorProto.FLOAT16 not in kinds, node.name
 
 
-def test_inputs_and_outputs_keep_their_types(
-    graph: onnx.ModelProto, half: onnx.ModelProto
-) -> None:
+def test_inputs_and_outputs_keep_their_types(graph: onnx.ModelProto, half: onnx.ModelProto) -> None:
     """An application cannot tell a typed graph from the fp32 one by its interface."""
     for a, b in zip(
         (*graph.graph.input, *graph.graph.output),
