@@ -100,7 +100,7 @@ def _asked(annotation: dict[str, Any]) -> bool:
 
 
 def _mask(annotation: dict[str, Any], height: int, width: int) -> NDArray[np.bool_]:
-    """bool [height, width] from polygons, or from run lengths in either form."""
+    """The mask, bool [height, width], of polygons or of run lengths in either form."""
     form = annotation.get("segmentation", [])
     if isinstance(form, list):
         polygons = [polygon for polygon in form if len(polygon) >= 6]

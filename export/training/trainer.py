@@ -140,6 +140,8 @@ class Trainer:
 
     def _learn(self, batch: Batch) -> dict[str, float]:
         self.model.train()
+        # Dropout too is known by the step's number, so that a resumed run goes on alike.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         loss = joint_loss(*self._forward(batch))
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()

@@ -138,7 +138,7 @@ class RandomNetwork:
 @given(st.integers(0, 999), st.integers(1, 60), st.integers(1, 200), st.integers(1, 200))
 def test_scales_are_merged_as_one_list(seed: int, top: int, height: int, width: int) -> None:
     """The best N over all scales are those of one sorted list, whatever floor the graph got."""
-    card = _CARD(mask_size=2, proposals=60, top=top, scales=[0.5, 1.0, 2.0])
+    card = _card(mask_size=2, proposals=60, top=top, scales=[0.5, 1.0, 2.0])
     network = RandomNetwork(card, seed)
     found = Segmenter(FakeBackend(card, network))(np.zeros((height, width, 3), np.uint8))
     every = [
@@ -247,7 +247,7 @@ def test_a_closed_segmenter_says_so(make_card: MakeCard) -> None:
         segmenter(np.zeros((9, 9, 3), np.uint8))
 
 
-def _CARD(**changes: object) -> Card:  # noqa: N802
+def _card(**changes: object) -> Card:
     """A card for tests that hypothesis runs: those can't take a fixture for each example."""
     return Card(
         task="proposals", architecture="fake", labels=["object"], patch=64, stride=16,

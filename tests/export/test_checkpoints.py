@@ -60,7 +60,9 @@ class _Evil:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))])
+@pytest.mark.parametrize(
+    "save", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o, protocol=2))]
+)
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, save: object) -> None:
     """A pickle that would run a function is refused, and the function does not run."""
     path, trace = tmp_path / "evil.pth", tmp_path / "ran"
