@@ -75,11 +75,11 @@ def make_card(
     weights: Mapping[str, Tensor],
     *,
     proposals: int,
-    score_threshold: float,
-    mask_nms: float,
-    top: int,
+    score_threshold: float | None = None,
+    mask_nms: float | None = None,
+    top: int | None = None,
 ) -> Card:
-    """The card of a freshly traced DeepMask."""
+    """The card of a freshly traced DeepMask; defaults that are left out are the network's own."""
     return Card(
         task="proposals",
         architecture=spec.name,
@@ -91,9 +91,9 @@ def make_card(
         scales=list(spec.scales),
         resize=spec.resize,
         mask_threshold=spec.mask_threshold,
-        score_threshold=score_threshold,
-        mask_nms=mask_nms,
-        top=top,
+        score_threshold=spec.score_threshold if score_threshold is None else score_threshold,
+        mask_nms=spec.mask_nms if mask_nms is None else mask_nms,
+        top=spec.top if top is None else top,
         precision="fp32",
         built_by={name: metadata.version(name) for name in ("maskrt", "torch", "onnx")}
         | {"python": platform.python_version()},

@@ -41,9 +41,11 @@ def main(
         typer.Option(help="Checkpoint (.pth). Left out: the shipped one, where there is one."),
     ] = None,
     proposals: Annotated[int, typer.Option(help="Windows that get a mask, at most.")] = 500,
-    score_threshold: Annotated[float, typer.Option(help="The card's default.")] = 0.5,
-    mask_nms: Annotated[float, typer.Option(help="The card's default IoU; 1 keeps all.")] = 0.5,
-    top: Annotated[int, typer.Option(help="The card's default number of results.")] = 100,
+    score_threshold: Annotated[
+        float | None, typer.Option(help="The card's default; left out: the model's own.")
+    ] = None,
+    mask_nms: Annotated[float | None, typer.Option(help="Likewise; IoU, 1 keeps all.")] = None,
+    top: Annotated[int | None, typer.Option(help="Likewise; number of results.")] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Picture for the parity report; left out: noise.")
     ] = None,
@@ -51,11 +53,11 @@ def main(
     """Export a trained DeepMask to ONNX, its card inside."""
     if model not in MODELS:
         raise OptionError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
-    for name, value in (("--score-threshold", score_threshold), ("--mask-nms", mask_nms)):
-        if not 0 <= value <= 1:
-            raise OptionError(f"{name} is {value}; give a number from 0 to 1")
+    for name, share in (("--score-threshold", score_threshold), ("--mask-nms", mask_nms)):
+        if share is not None and not 0 <= share <= 1:
+            raise OptionError(f"{name} is {share}; give a number from 0 to 1")
     for name, number in (("--proposals", proposals), ("--top", top)):
-        if not 1 <= number <= 3840:  # what TensorRT's TopK takes
+        if number is not None and not 1 <= number <= 3840:  # what TensorRT's TopK takes
             raise OptionError(f"{name} is {number}; give a number from 1 to 3840")
     sample = noise() if picture is None else read_picture(picture)
     network = load(model, weights)

@@ -97,6 +97,7 @@ def test_the_card_is_in_the_file(exported: Path) -> None:
     proto, card = read_onnx(exported)
     assert (card.architecture, card.task, card.precision) == ("deepmask_small", "proposals", "fp32")
     assert (card.patch, card.stride, card.mask_size, card.proposals) == (128, 16, 56, 500)
+    assert (card.score_threshold, card.mask_nms, card.top) == (0.75, 0.5, 100)
     assert card.weights_sha256 == weights_digest(load("deepmask_small", None).state_dict())
     assert set(card.built_by) == {"maskrt", "torch", "onnx", "python"}
     assert proto.producer_name == "maskrt"
