@@ -43,7 +43,7 @@ def test_differences_are_found_and_refused(backend: Backend) -> None:
         outputs["scores"][0] -= 0.125
 
     def mask(outputs: dict) -> None:
-        outputs["masks"][0, 3, 4] += 9
+        outputs["masks"][0, 3, 4] = 60
 
     def window(outputs: dict) -> None:
         outputs["windows"][:, 0] += 1000
