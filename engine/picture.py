@@ -143,7 +143,7 @@ def _size_in_header(data: bytes) -> tuple[int, int] | None:
 def _is_cut_short(data: bytes) -> bool:
     """Whether a PNG or JPEG lacks its end; OpenCV fills what is missing with grey, silently."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"IEND" not in data[-64:] and b"IEND" not in data
+        return b"IEND" not in data
     if not data.startswith(b"\xff\xd8"):
         return False
     for marker, _, end in _jpeg_segments(data):

@@ -187,7 +187,7 @@ def _heads_2015(
 def _vgg(name: str, *, low_rank: bool = True, scales: tuple[float, ...]) -> DeepMask:
     spec = DeepMaskSpec(
         name, patch=224, object_size=128, margin=0, scales=scales, resize="bilinear",
-        mask_threshold=0.5, target=224,
+        mask_threshold=0.2, target=224,
     )  # fmt: skip
     heads = _heads_2015(512, spec.cells, (512, 512, 1024), spec.mask_size, low_rank)
     return DeepMask(spec, trunk=trunks.vgg_a(), pooled=True, **heads)  # type: ignore[arg-type]

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from export.training.shapes import SHAPES, Shape
+
 Picture = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
@@ -55,13 +57,13 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     masks: list[NDArray[np.bool_]] = []
     typical = size * 2.0 ** rng.uniform(-3.6, -1.2)
     alike = rng.random() < 0.5  # half of the scenes hold things of one kind and similar size
-    kind = int(rng.integers(len(_SHAPES)))
+    kind = int(rng.integers(len(SHAPES)))
     crowding = rng.uniform(0.2, 1.0)
     count = int(np.clip(crowding * (size / typical) ** 2 * 0.6, 1, 24))
     spread = 0.25 if alike else 0.7
     for _ in range(count):
         diameter = float(np.clip(typical * 2.0 ** rng.normal(0, spread), 16, size * 0.8))
-        shape = _SHAPES[kind if alike else int(rng.integers(len(_SHAPES)))]
+        shape = SHAPES[kind if alike else int(rng.integers(len(SHAPES)))]
         alpha = _place(rng, shape, diameter, size, masks)
         if alpha is None:
             continue
@@ -158,61 +160,15 @@ def _scratches(rng: np.random.Generator, canvas: Field) -> None:
         cv2.circle(canvas, centre, int(rng.integers(1, 4)), (tone,) * 3, -1, cv2.LINE_AA)
 
 
-# ---- shapes: a closed outline in the unit disc, [K, 2]
-
-
-def _ellipse(rng: np.random.Generator) -> NDArray[np.float64]:
-    t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    flat = 1.0 if rng.random() < 0.6 else rng.uniform(0.45, 1.0)
-    return np.stack([np.cos(t), flat * np.sin(t)], 1)
-
-
-def _lobed(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A blob: a circle whose radius follows a few random harmonics."""
-    t = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    radius = np.ones_like(t)
-    for k in range(2, 7):
-        radius += rng.normal(0, 0.28 / k) * np.cos(k * t + rng.uniform(0, 2 * np.pi))
-    radius = np.clip(radius, 0.35, None)
-    points = np.stack([radius * np.cos(t), radius * np.sin(t)], 1)
-    return points / np.abs(points).max()
-
-
-def _polygon(rng: np.random.Generator) -> NDArray[np.float64]:
-    corners = int(rng.integers(3, 8))
-    t = (np.arange(corners) + rng.uniform(-0.25, 0.25, corners)) * (2 * np.pi / corners)
-    radius = rng.uniform(0.8, 1.0, corners)
-    return np.stack([radius * np.cos(t), radius * np.sin(t)], 1)
-
-
-def _box(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A superellipse: between an ellipse and a rectangle with round corners."""
-    t = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    power, flat = rng.uniform(0.15, 0.7), rng.uniform(0.4, 1.0)
-    c, s = np.cos(t), np.sin(t)
-    x, y = np.sign(c) * np.abs(c) ** power, np.sign(s) * np.abs(s) ** power
-    return np.stack([x, flat * y], 1)
-
-
-def _star(rng: np.random.Generator) -> NDArray[np.float64]:
-    points = int(rng.integers(4, 9))
-    t = np.arange(2 * points) * (np.pi / points)
-    radius = np.where(np.arange(2 * points) % 2 == 0, 1.0, rng.uniform(0.45, 0.8))
-    return np.stack([radius * np.cos(t), radius * np.sin(t)], 1)
-
-
-_SHAPES = (_ellipse, _ellipse, _lobed, _lobed, _polygon, _box, _star)
-
-
 def _place(
     rng: np.random.Generator,
-    shape: object,
+    shape: Shape,
     diameter: float,
     size: int,
     placed: list[NDArray[np.bool_]],
 ) -> Field | None:
     """Draw the shape's coverage [H, W] in [0, 1] somewhere; None if it would bury what is there."""
-    outline = shape(rng)  # type: ignore[operator]
+    outline = shape(rng)
     angle = rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     outline = outline @ turn.T * (diameter / 2)
