@@ -5,8 +5,8 @@
 Coins are brighter than the ground once the uneven light is taken off: threshold, fill, smooth.
 Each coin is then cut out with a box set by hand, whose inscribed ellipse (a little larger than
 the coin where nothing is near) parts it from its neighbours and from the bright right edge of the
-photo. The outlines were drawn over the photo at four times its size and checked by eye: all
-lie within about a pixel of the coins' edges.
+photo. The outlines were drawn over the photo at four and six times its size and checked by eye:
+every coin is whole, and the outlines lie on its edge or up to two pixels outside.
 """
 
 from __future__ import annotations
