@@ -12,7 +12,7 @@ import pytest
 from maskrt.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/*.md")])
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -36,7 +36,7 @@ def test_links_and_paths_lead_somewhere(document: Path) -> None:
     """Each relative link, and each path in backquotes that looks like a file of ours, is there."""
     text = document.read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text)
-    paths = re.findall(r"`((?:engine|export|maskrt|tests|docs|benchmarks)/[\w./]*)`", text)
+    paths = re.findall(r"`((?:engine|export|maskrt|tests|docs|benchmarks|plugins)/[\w./]*)`", text)
     for target in links:
         assert (document.parent / target).exists(), target
     for target in paths:

@@ -1,0 +1,53 @@
+"""Operators of our own: one definition each, in standard ONNX operators.
+
+An operator is a folder: `op.py` (schema and attributes), the ONNX function that defines it, a plain
+numpy `reference.py` for tests, `cases.py` (named inputs that every form is run on) and a README.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.errors import OptionError
+
+if TYPE_CHECKING:
+    import onnx
+
+DOMAIN = "maskrt"
+TARGETS = ("onnxruntime", "openvino", "tensorrt-rtx")
+
+
+def functions(
+    target: str, *, levels: int = 4, aligned: bool = False
+) -> dict[str, onnx.FunctionProto]:
+    """The operators' definitions as model-local functions, by name.
+
+    Args:
+        target: what will run the file: "onnxruntime", "openvino" (which wants functions
+            inlined: `onnx.inliner.inline_local_functions`) or "tensorrt-rtx".
+        levels: of the pyramid that the model's PyramidRoiAlign nodes read.
+        aligned: their `aligned` attribute; it chooses the body.
+
+    Raises:
+        OptionError: an unknown target, or a number of levels out of range.
+    """
+    from plugins.nms import op as nms
+    from plugins.roi_align import bodies
+    from plugins.roi_align import op as roi_align
+
+    if target not in TARGETS:
+        raise OptionError(f"there is no target {target!r}; choose one of {', '.join(TARGETS)}")
+    body = bodies.gathered if target == "tensorrt-rtx" else bodies.sorted_by_level
+    return {nms.NAME: nms.FUNCTION, roi_align.NAME: body(levels, aligned=aligned)}
+
+
+def register_schemas() -> None:
+    """Make ONNX's checker and shape inference know the operators; calling it again is harmless."""
+    import onnx.defs
+
+    from plugins.nms import op as nms
+    from plugins.roi_align import op as roi_align
+
+    for op in (nms, roi_align):
+        if not onnx.defs.has(op.NAME, DOMAIN):
+            onnx.defs.register_schema(op.schema())
