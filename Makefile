@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit train clean
+.PHONY: demo test lint types unit parity train clean
 
 demo: .venv/demo
 	$(BIN)/maskrt demo --output out/demo
@@ -19,12 +19,22 @@ types: .venv/dev
 unit: .venv/dev
 	$(BIN)/python -m pytest
 
+# Against torchvision, in an environment of its own (some 5 GB, a minute or two).
+parity: .venv-parity/ready
+	.venv-parity/bin/python -m pytest tests/parity
+
+.venv-parity/ready: tests/parity/requirements.txt
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --quiet --requirement tests/parity/requirements.txt
+	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
 # How export/weights/deepmask_small.pth was made (about 40 minutes on two cores).
 train: .venv/demo
 	$(BIN)/maskrt train deepmask_small --output runs/small --steps 7000 --bf16
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv .venv-parity out
 
 # One environment; each stamp says which extras are in it.
 .venv/pip:

@@ -63,11 +63,9 @@ def _level_of_each(levels: int) -> str:
     """
     return f"""
         zero = Constant <value_float = 0.0> ()
-        one = Constant <value_float = 1.0> ()
         none = Constant <value_ints = [0]> ()
         unit = Constant <value_ints = [1]> ()
         last = Constant <value_ints = [-1]> ()
-        four = Constant <value_ints = [4]> ()
         rest = Sub (boxes, boxes)
         finite = Equal (rest, zero)
         regions_at = Where (finite, boxes, zero)
@@ -287,6 +285,7 @@ def _interpolate() -> str:
             )
     return f"""
         minus_one = Constant <value_float = -1.0> ()
+        one = Constant <value_float = 1.0> ()
         two_axis = Constant <value_ints = [2]> ()
         {_axis("x", "wide")}
         {_axis("y", "high")}
