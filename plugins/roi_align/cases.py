@@ -69,5 +69,11 @@ def cases() -> dict[str, Case]:
             inside, features(pyramid), replace(torchvision, sampling_ratio=1, output_size=1)
         ),
         "14 x 14": Case(inside, features(pyramid), replace(torchvision, output_size=14)),
+        # More samples along an axis than a kernel's tables hold.
+        "larger than the picture": Case(
+            np.array([[[-9000, -9000, 9000, 9000]]], np.float32),
+            features(pyramid, 1),
+            replace(detectron2, output_size=2),
+        ),
         "no regions": Case(inside[:, :0], features(pyramid), torchvision),
     }

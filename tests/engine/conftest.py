@@ -1,25 +1,24 @@
-"""A card to vary, for tests that need no network."""
+"""A card to vary, for tests that need no network. Helpers of these tests are modules beside them.
+
+Some of these tests fork to import the engine alone: this folder needs neither torch nor a GPU.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from engine import Card
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 
 @pytest.fixture
 def make_card() -> Callable[..., Card]:
     """A valid card with some fields changed."""
+    from networks import card
 
-    def make(**changes: object) -> Card:
-        fields: dict = {
-            "task": "proposals", "architecture": "fake", "labels": ["object"], "patch": 64,
-            "stride": 16, "mask_size": 56, "proposals": 50, "scales": [1.0], "resize": "area",
-            "mask_threshold": 0.5, "score_threshold": 0.0, "mask_nms": 1.0, "top": 50,
-            "precision": "fp32", "built_by": {"maskrt": "0"}, "weights_sha256": "",
-        }  # fmt: skip
-        return Card(**(fields | changes))
-
-    return make
+    return card

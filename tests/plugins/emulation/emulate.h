@@ -1,0 +1,62 @@
+// Enough of CUDA to run a kernel on a CPU: a block's threads are threads, its barrier is a barrier,
+// blocks run one after the other. Slow, and blind to what only a GPU does (memory order between
+// warps, alignment of loads), but the index arithmetic and the results are the kernel's own.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <math.h>
+#include <vector_functions.h>
+
+#include <algorithm>
+#include <barrier>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+using std::max;
+using std::min;
+
+inline thread_local uint3 threadIdx{}, blockIdx{};
+inline thread_local dim3 blockDim{}, gridDim{};
+inline thread_local std::barrier<>* blockBarrier = nullptr;
+
+#undef __shared__
+#define __shared__ static
+#undef __launch_bounds__
+#define __launch_bounds__(...)
+
+inline void __syncthreads() { blockBarrier->arrive_and_wait(); }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline int __popcll(unsigned long long v) { return __builtin_popcountll(v); }
+
+template <typename Kernel>
+void emulate(dim3 grid, dim3 block, Kernel const& kernel) {
+    for (unsigned z = 0; z < grid.z; ++z) {
+        for (unsigned y = 0; y < grid.y; ++y) {
+            for (unsigned x = 0; x < grid.x; ++x) {
+                std::barrier<> barrier(block.x);
+                std::vector<std::thread> threads;
+                for (unsigned t = 0; t < block.x; ++t) {
+                    threads.emplace_back([&, t] {
+                        threadIdx = {t, 0, 0}, blockIdx = {x, y, z}, blockDim = block, gridDim = grid;
+                        blockBarrier = &barrier;
+                        kernel();
+                        barrier.arrive_and_drop();
+                    });
+                }
+                for (auto& thread : threads) {
+                    thread.join();
+                }
+            }
+        }
+    }
+}
+
+#define MASKRT_LAUNCH(kernel, grid, block, stream, ...) \
+    emulate(dim3(grid), dim3(block), [&] { kernel(__VA_ARGS__); })
+
+inline cudaError_t emulatedLastError() { return cudaSuccess; }
+#define cudaGetLastError emulatedLastError
