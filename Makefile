@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit parity train clean
+.PHONY: demo test lint types unit parity registries train clean
 
 demo: .venv/demo
 	$(BIN)/maskrt demo --output out/demo
@@ -29,12 +29,23 @@ parity: .venv-parity/ready
 	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
+# The compiled plugins in TensorRT's own registries (needs its headers: set TENSORRT_ROOT).
+registries: .venv-lean/ready .venv/dev
+	$(BIN)/python -m pytest tests/plugins/test_glue.py tests/plugins/test_library.py
+
+.venv-lean/ready:
+	$(PYTHON) -m pip install --quiet --target .venv-lean/10 \
+	  tensorrt-lean-cu12-bindings==10.16.1.11 tensorrt-lean-cu12-libs==10.16.1.11
+	$(PYTHON) -m pip install --quiet --target .venv-lean/11 \
+	  tensorrt-lean-cu13-bindings==11.4.0.106 tensorrt-lean-cu13-libs==11.4.0.106
+	touch $@
+
 # How export/weights/deepmask_small.pth was made (about 40 minutes on two cores).
 train: .venv/demo
 	$(BIN)/maskrt train deepmask_small --output runs/small --steps 7000 --bf16
 
 clean:
-	rm -rf .venv .venv-parity out
+	rm -rf .venv .venv-parity .venv-lean out
 
 # One environment; each stamp says which extras are in it.
 .venv/pip:

@@ -22,6 +22,7 @@ from engine.files import write_aside
 from export.models.deepmask import STRIDE, DeepMaskSpec
 from export.models.dense import DenseDeepMask
 from export.models.rows import DOMAIN, FUNCTIONS, TRANSLATIONS
+from export.operators import body_of
 
 INPUTS = ("picture", "min_score")
 OUTPUTS = ("scores", "windows", "masks", "count")
@@ -58,16 +59,35 @@ def _finish(proto: onnx.ModelProto) -> onnx.ModelProto:
     for node in proto.graph.node:
         del node.metadata_props[:]
     del proto.metadata_props[:]
-    imports = {opset.domain: opset for opset in proto.opset_import}
-    for name in sorted({node.op_type for node in proto.graph.node if node.domain == DOMAIN}):
-        function = proto.functions.add()
-        function.CopyFrom(FUNCTIONS[name])
-        # A body must import the opset of the model that it stands in.
-        function.opset_import[0].version = imports[""].version
-        imports[DOMAIN].version = 1
+    add_bodies(proto)
     proto.producer_name = "maskrt"
     onnx.checker.check_model(proto)
     return proto
+
+
+def add_bodies(proto: onnx.ModelProto) -> None:
+    """Give each of our operators that a model has its definition, as a model-local function.
+
+    Raises:
+        ModelError: two nodes of an operator need different bodies, and a model holds one.
+    """
+    imports = {opset.domain: opset for opset in proto.opset_import}
+    bodies: dict[str, onnx.FunctionProto] = {}
+    for node in proto.graph.node:
+        if node.domain != DOMAIN:
+            continue
+        body = FUNCTIONS[node.op_type] if node.op_type in FUNCTIONS else body_of(node)
+        if bodies.setdefault(node.op_type, body) != body:
+            raise ModelError(
+                f"the model's {node.op_type} nodes have different levels or differ in aligned; "
+                "make them alike"
+            )
+    for name in sorted(bodies):
+        function = proto.functions.add()
+        function.CopyFrom(bodies[name])
+        # A body must import the opset of the model that it stands in.
+        function.opset_import[0].version = imports[""].version
+        imports[DOMAIN].version = 1
 
 
 def make_card(

@@ -1,7 +1,8 @@
 """Operators of our own: one definition each, in standard ONNX operators.
 
 An operator is a folder: `op.py` (schema and attributes), the ONNX function that defines it, a plain
-numpy `reference.py` for tests, `cases.py` (named inputs that every form is run on) and a README.
+numpy `reference.py` for tests, `cases.py` (named inputs that every form is run on), a CUDA kernel
+with its TensorRT plugin, and a README.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 from engine.errors import OptionError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
     import onnx
 
 DOMAIN = "maskrt"
@@ -51,3 +55,19 @@ def register_schemas() -> None:
     for op in (nms, roi_align):
         if not onnx.defs.has(op.NAME, DOMAIN):
             onnx.defs.register_schema(op.schema())
+
+
+def load(trt: ModuleType | None = None, library: str | Path | None = None) -> None:
+    """Register the compiled plugins with a TensorRT, building them first where they are missing.
+
+    Args:
+        trt: the module whose registry is meant, `tensorrt` if none is given.
+        library: the compiled library, if not the one that MASKRT_PLUGINS names or that was built
+            here before.
+
+    Raises:
+        engine.BackendError: no TensorRT, nothing to build with, or a library that it refuses.
+    """
+    from plugins import library as compiled
+
+    compiled.load(trt, library)

@@ -77,6 +77,13 @@ class RoiAlignAttributes:
             if not right:
                 raise OptionError(f"{NAME}: {name} is {getattr(self, name)!r}; give {rule}")
 
+    def check_levels(self, levels: int) -> None:
+        """Raise OptionError unless there is a stride for each level."""
+        if levels != len(self.strides):
+            raise OptionError(
+                f"{NAME}: strides is {self.strides}, and there are {levels} levels; give as many"
+            )
+
     def for_node(self) -> dict[str, float | int | list[int]]:
         """The attributes as an ONNX node has them."""
         return {
@@ -92,14 +99,25 @@ class RoiAlignAttributes:
         }
 
 
-def schema() -> OpSchema:
-    """The contract: the ONNX checker refuses nodes that do not keep it once it is registered."""
+def schema(levels: int | None = None) -> OpSchema:
+    """The contract: the ONNX checker refuses nodes that do not keep it once it is registered.
+
+    Args:
+        levels: to name the inputs of so many levels one by one; any number of them if not given.
+    """
     kinds = OpSchema.AttrType
     attributes = {
         "output_size": kinds.INT, "sampling_ratio": kinds.INT, "aligned": kinds.INT,
         "strides": kinds.INTS, "finest_level": kinds.INT, "canonical_size": kinds.FLOAT,
         "canonical_level": kinds.INT, "eps_ratio": kinds.FLOAT, "eps_level": kinds.FLOAT,
     }  # fmt: skip
+    text = "[B, C, H, W] of each level, finest first"
+    features = [OpSchema.FormalParameter(f"features{k}", "T", text) for k in range(levels or 0)]
+    if levels is None:
+        option = OpSchema.FormalParameterOption.Variadic
+        features = [
+            OpSchema.FormalParameter("features", "T", text, param_option=option, min_arity=1)
+        ]
     return OpSchema(
         NAME,
         DOMAIN,
@@ -107,13 +125,7 @@ def schema() -> OpSchema:
         doc="RoIAlign of each region on the pyramid level that fits its size.",
         inputs=[
             OpSchema.FormalParameter("boxes", "tensor(float)", "[B, R, 4] xyxy in picture pixels"),
-            OpSchema.FormalParameter(
-                "features",
-                "T",
-                "[B, C, H, W] of each level, finest first",
-                param_option=OpSchema.FormalParameterOption.Variadic,
-                min_arity=1,
-            ),
+            *features,
         ],
         outputs=[OpSchema.FormalParameter("regions", "T", "[B, R, C, S, S]")],
         type_constraints=[("T", ["tensor(float)", "tensor(float16)"], "of the features")],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,17 +11,15 @@ import numpy as np
 import pytest
 import test_nms
 import test_roi_align
+from compiled import EMULATION, channels_last, compile_for_cpu
 
 from plugins.nms.reference import batched_nms
 from plugins.roi_align.reference import pyramid_roi_align
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KERNELS = sorted((ROOT / "plugins").glob("*/*.cu"))
-NVCC = shutil.which("nvcc")
 ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 110, 120)
 STRICT = ["-std=c++17", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror"]
-
-needs_cuda = pytest.mark.skipif(NVCC is None, reason="no nvcc on PATH (CUDA toolkit)")
 
 
 def _pointer(array: np.ndarray) -> ctypes.c_void_p:
@@ -30,22 +27,12 @@ def _pointer(array: np.ndarray) -> ctypes.c_void_p:
 
 
 @pytest.fixture(scope="module")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """The kernels' own sources compiled for the CPU (emulation/emulate.h)."""
-    assert NVCC is not None
-    library = tmp_path_factory.mktemp("emulated") / "kernels.so"
-    sources = sorted((Path(__file__).parent / "emulation").glob("*.cpp"))
-    # nvcc hands .cpp files to the host's compiler, and knows where its headers are.
-    command = [NVCC, "-std=c++20", "-O1", "-shared", "-Xcompiler"]
-    command += ["-fPIC,-ffp-contract=off,-Wno-attributes,-pthread", *map(str, sources)]
-    done = subprocess.run(
-        [*command, "-o", str(library)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(str(library))
+def emulated(nvcc: str, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The kernels as functions that run on the CPU."""
+    output = tmp_path_factory.mktemp("emulated") / "kernels.so"
+    return ctypes.CDLL(str(compile_for_cpu(nvcc, output, sorted(EMULATION.glob("*.cpp")))))
 
 
-@needs_cuda
 @pytest.mark.parametrize("name", test_nms.CASES)
 def test_the_nms_kernels_are_the_reference(emulated: ctypes.CDLL, name: str) -> None:
     """Boxes, scores, classes, indices and counts are the same, to the last bit."""
@@ -67,14 +54,6 @@ def test_the_nms_kernels_are_the_reference(emulated: ctypes.CDLL, name: str) -> 
         np.testing.assert_array_equal(a, b)
 
 
-def _channels_last(features: np.ndarray) -> np.ndarray:
-    """[B, H, W, C] with C filled up to a multiple of 8."""
-    channels = features.shape[1]
-    moved = features.transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(np.pad(moved, ((0, 0),) * 3 + ((0, -channels % 8),)))
-
-
-@needs_cuda
 @pytest.mark.parametrize("form", ["fp32", "fp16", "fp16 channels last"])
 @pytest.mark.parametrize("name", test_roi_align.CASES)
 def test_the_roi_align_kernels_are_the_reference(
@@ -86,7 +65,7 @@ def test_the_roi_align_kernels_are_the_reference(
     dtype = np.float32 if form == "fp32" else np.float16
     typed = [f.astype(dtype) for f in features]
     expected = pyramid_roi_align(boxes, [f.astype(np.float32) for f in typed], attributes)
-    laid = [_channels_last(f) for f in typed] if form.endswith("last") else typed
+    laid = [channels_last(f) for f in typed] if form.endswith("last") else typed
     found = np.empty(expected.shape, dtype)
     pictures, regions = boxes.shape[:2]
     whole = np.array(
@@ -111,16 +90,12 @@ def test_the_roi_align_kernels_are_the_reference(
     np.testing.assert_allclose(found.astype(np.float32), expected, **close)
 
 
-@needs_cuda
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda path: path.name)
-def test_nvcc_takes_them_without_a_warning(
-    kernel: Path, tmp_path: Path, record_property: object
-) -> None:
+def test_nvcc_takes_them_without_a_warning(nvcc: str, kernel: Path, tmp_path: Path) -> None:
     """Every architecture from Turing to Blackwell, warnings as errors; no register is spilt."""
-    assert NVCC is not None
     code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
-    command = [NVCC, *STRICT, "-Xptxas", "-v", "-c", str(kernel), "-o", str(tmp_path / "x.o")]
+    command = [nvcc, *STRICT, "-Xptxas", "-v", "-c", str(kernel), "-o", str(tmp_path / "x.o")]
     done = subprocess.run([*command, *code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ours = _ours(done.stderr)
