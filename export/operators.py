@@ -6,7 +6,7 @@ implementation that could differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from functools import lru_cache
 from typing import Any
@@ -73,7 +73,7 @@ def _batched_nms(
     attributes = NmsAttributes(
         iou_threshold, score_threshold, candidates, detections, class_agnostic
     )
-    found = _run(nms.NAME, tuple(attributes.for_node().items()), boxes, scores)
+    found = _run(nms.NAME, attributes.for_node(), boxes, scores)
     return tuple(found)  # type: ignore[return-value]
 
 
@@ -100,8 +100,7 @@ def _pyramid_roi_align(
         output_size, sampling_ratio, bool(aligned), tuple(strides), finest_level, canonical_size,
         canonical_level, eps_ratio, eps_level,
     )  # fmt: skip
-    node = {k: tuple(v) if isinstance(v, list) else v for k, v in attributes.for_node().items()}
-    return _run(roi_align.NAME, tuple(node.items()), boxes, *features)[0]
+    return _run(roi_align.NAME, attributes.for_node(), boxes, *features)[0]
 
 
 @_pyramid_roi_align.register_fake
@@ -110,11 +109,24 @@ def _(boxes: Tensor, features: list[Tensor], output_size: int, *_: object) -> Te
     return features[0].new_empty(shape)
 
 
-def _run(name: str, attributes: tuple[tuple[str, Any], ...], *inputs: Tensor) -> list[Tensor]:
-    arrays = [tensor.detach().cpu().numpy() for tensor in inputs]
-    kinds = tuple((array.dtype.str, array.ndim) for array in arrays)
-    session = _session(name, attributes, kinds)
-    feeds = {f"i{k}": np.ascontiguousarray(array) for k, array in enumerate(arrays)}
+def session_of(
+    name: str, attributes: Mapping[str, Any], inputs: Sequence[np.ndarray]
+) -> ort.InferenceSession:
+    """An operator alone, on onnxruntime: inputs i0, i1, ... of these types and ranks, any size.
+
+    Args:
+        name: of the operator.
+        attributes: as its node has them.
+        inputs: examples.
+    """
+    values = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in attributes.items())
+    return _session(name, values, tuple((array.dtype.str, array.ndim) for array in inputs))
+
+
+def _run(name: str, attributes: Mapping[str, Any], *inputs: Tensor) -> list[Tensor]:
+    arrays = [np.ascontiguousarray(tensor.detach().cpu().numpy()) for tensor in inputs]
+    session = session_of(name, attributes, arrays)
+    feeds = {f"i{k}": array for k, array in enumerate(arrays)}
     return [torch.from_numpy(found).to(inputs[0].device) for found in session.run(None, feeds)]
 
 
@@ -122,29 +134,24 @@ def _run(name: str, attributes: tuple[tuple[str, Any], ...], *inputs: Tensor) ->
 def _session(
     name: str, attributes: tuple[tuple[str, Any], ...], kinds: tuple[tuple[str, int], ...]
 ) -> ort.InferenceSession:
-    """The operator alone, for inputs of any size."""
-    values = dict(attributes)
     outputs = [f"o{k}" for k in range(5 if name == nms.NAME else 1)]
-    node = helper.make_node(
-        name, [f"i{k}" for k in range(len(kinds))], outputs, domain=plugins.DOMAIN, **values
-    )
+    inputs = [f"i{k}" for k in range(len(kinds))]
+    node = helper.make_node(name, inputs, outputs, domain=plugins.DOMAIN, **dict(attributes))
+    types = [helper.np_dtype_to_tensor_dtype(np.dtype(dtype)) for dtype, _ in kinds]
     graph = helper.make_graph(
         [node],
         name,
         [
-            helper.make_tensor_value_info(
-                f"i{k}", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), [None] * rank
-            )
-            for k, (dtype, rank) in enumerate(kinds)
+            helper.make_tensor_value_info(key, kind, [None] * rank)
+            for key, kind, (_, rank) in zip(inputs, types, kinds, strict=True)
         ],
         [helper.make_empty_tensor_value_info(output) for output in outputs],
     )
     imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(plugins.DOMAIN, 1)]
-    model = helper.make_model(
-        graph, functions=[body_of(node)], opset_imports=imports, ir_version=10
-    )
+    bodies = [body_of(node)]
+    model = helper.make_model(graph, functions=bodies, opset_imports=imports, ir_version=10)
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # of tensors that nobody reads it warns
+    options.log_severity_level = 3  # it warns of what nobody reads
     inlined = onnx.inliner.inline_local_functions(model)
     return ort.InferenceSession(inlined.SerializeToString(), options)
 

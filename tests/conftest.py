@@ -1,12 +1,16 @@
-"""What several folders of tests share: the shipped model, exported once, and the demo, run once."""
+"""What several folders of tests share: the exported model, the demo, and the compiled plugins."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from plugins import library
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,3 +40,29 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (folder / "terminal.txt").write_text(done.stdout)
     return folder
+
+
+@pytest.fixture(scope="session")
+def nvcc() -> str:
+    """The CUDA compiler."""
+    found = shutil.which("nvcc")
+    if found is None:
+        pytest.skip("no nvcc on PATH (CUDA toolkit)")
+    return found
+
+
+@pytest.fixture(scope="session")
+def headers() -> Path:
+    """The folder of TensorRT's headers."""
+    root = Path(os.environ.get("TENSORRT_ROOT", "/usr"))
+    for folder in (root, root / "include", *root.glob("include/*-linux-gnu")):
+        if (folder / "NvInferRuntime.h").is_file():
+            return folder
+    pytest.skip("no TensorRT headers: set TENSORRT_ROOT to compile the plugins' glue")
+
+
+@pytest.fixture(scope="session")
+def built(nvcc: str, headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plugins' library as `plugins.load` builds it, for one architecture."""
+    folder = tmp_path_factory.mktemp("built")
+    return library.build(folder, tensorrt_root=headers, architectures="90")

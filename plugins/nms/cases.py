@@ -63,3 +63,12 @@ def cases() -> dict[str, Case]:
         "zero threshold": Case(random(1, 50), scores(1, 50, 1), NmsAttributes(0.0, 0.0, 50, 50)),
         "threshold of one": Case(random(1, 50), scores(1, 50, 1), NmsAttributes(1.0, 0.0, 50, 50)),
     }
+
+
+def crowd(count: int) -> Case:
+    """So many boxes of a picture's sizes, all of which compete and may stay."""
+    rng = np.random.default_rng(0)
+    corner, size = rng.uniform(0, 1300, (count, 2)), rng.uniform(8, 160, (count, 2))
+    boxes = np.concatenate([corner, corner + size], -1).astype(np.float32)
+    scores = rng.permutation(np.linspace(0.01, 1, count, dtype=np.float32))
+    return Case(boxes[None], scores[None, :, None], NmsAttributes(0.5, 0.0, count, count))

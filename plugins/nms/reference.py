@@ -85,8 +85,22 @@ def _kept(
     return kept
 
 
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
-    """Intersection over union in fp32, areas as products of differences.
+def greedy(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float
+) -> NDArray[np.int64]:
+    """Rows [K] of one class's boxes [N, 4] that stay, the best first: for thousands of boxes."""
+    waiting = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(int(best))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            waiting = waiting[~(_iou(boxes[best], boxes[waiting].T) > np.float32(threshold))]
+    return np.array(kept, np.int64)
+
+
+def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union in fp32, areas as products of differences; b is [4] or [4, N].
 
     Two boxes without area have 0 / 0, which is above no threshold: they do not suppress each
     other.
@@ -96,4 +110,4 @@ def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     shared = width * height
     area_a, area_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.float32(shared / (area_a + area_b - shared))
+        return np.asarray(shared / (area_a + area_b - shared), np.float32)

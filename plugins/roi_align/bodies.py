@@ -224,17 +224,31 @@ def _samples(aligned: bool) -> str:
         zero_int = Constant <value_int = 0> ()
         one_int = Constant <value_int = 1> ()
         step_range = Range (zero_int, steps, one_int)
-        step_floats = Cast <to = 1> (step_range)
+        bin_of = Div (step_range, ratio_int)
+        bin_first = Mul (bin_of, ratio_int)
+        in_bin = Sub (step_range, bin_first)
+        bin_float = Cast <to = 1> (bin_of)
+        in_bin_float = Cast <to = 1> (in_bin)
         middle = Constant <value_float = 0.5> ()
-        step_middles = Add (step_floats, middle)
-        steps_float = Cast <to = 1> (steps)
-        share = Div (step_middles, steps_float)
-        x_inside = Mul (width, share)
-        y_inside = Mul (height, share)
-        xs = Add (left, x_inside)
-        ys = Add (top, y_inside)
+        in_bin_middle = Add (in_bin_float, middle)
+        size_float = Cast <to = 1> (size_int)
+        ratio_float = Cast <to = 1> (ratio_int)
+        {_places("x", "left", "width")}
+        {_places("y", "top", "height")}
         size = Reshape (size_int, unit)
         ratio_side = Reshape (ratio_int, unit)
+    """
+
+
+def _places(name: str, start: str, length: str) -> str:
+    """Along an axis, the sum that torchvision forms, in its order: its last digits are the same."""
+    return f"""
+        {name}_bin = Div ({length}, size_float)
+        {name}_bins = Mul (bin_float, {name}_bin)
+        {name}_part = Mul (in_bin_middle, {name}_bin)
+        {name}_rest = Div ({name}_part, ratio_float)
+        {name}_first = Add ({start}, {name}_bins)
+        {name}s = Add ({name}_first, {name}_rest)
     """
 
 

@@ -77,3 +77,19 @@ def cases() -> dict[str, Case]:
         ),
         "no regions": Case(inside[:, :0], features(pyramid), torchvision),
     }
+
+
+def pyramid(
+    regions: int, channels: int, height: int, width: int, attributes: RoiAlignAttributes
+) -> Case:
+    """Boxes of 16 to 724 pixels inside a picture, and a pyramid of its size: for benchmarks."""
+    rng = np.random.default_rng(0)
+    levels = [
+        rng.random((1, channels, -(-height // s), -(-width // s)), dtype=np.float32)
+        for s in attributes.strides
+    ]
+    centre = rng.random((1, regions, 2)) * (width, height)
+    side = 2.0 ** rng.uniform(4, 9.5, (1, regions, 2))
+    boxes = np.concatenate([centre - side / 2, centre + side / 2], -1)
+    boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
+    return Case(boxes, levels, attributes)

@@ -59,8 +59,8 @@ def roi_align(features: Array, box: Array, attributes: RoiAlignAttributes) -> Ar
     out = np.zeros((features.shape[0], size, size), np.float32)
     for i, j in np.ndindex(size, size):
         for u, v in np.ndindex(down, across):
-            y = y0 + (i + np.float32((u + 0.5) / down)) * bin_h
-            x = x0 + (j + np.float32((v + 0.5) / across)) * bin_w
+            y = y0 + i * bin_h + np.float32(u + 0.5) * bin_h / np.float32(down)
+            x = x0 + j * bin_w + np.float32(v + 0.5) * bin_w / np.float32(across)
             out[:, i, j] += sample(features, y, x)
     return out / np.float32(max(across * down, 1))
 

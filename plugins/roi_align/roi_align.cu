@@ -28,12 +28,17 @@ struct Sample {
 
 // Samples along one axis of a region.
 struct Axis {
-    float start, step;  // of sample 0 and between two, in cells
+    float start, bin;  // where the region begins and how long a bin is, in cells
     int perBin;
+    float share;  // 1 / perBin
     int cells;
 
+    // Sample k. Its place is the sum that torchvision forms, in its order: far from the origin another
+    // order gives other last digits.
     __device__ Sample at(int k) const {
-        float const place = start + (static_cast<float>(k) + 0.5F) * step;
+        int const whole = k / perBin, rest = k - whole * perBin;
+        float const place = start + static_cast<float>(whole) * bin
+            + (static_cast<float>(rest) + 0.5F) * bin * share;
         bool const outside = place < -1.0F || place > static_cast<float>(cells);
         float const inside = fminf(fmaxf(place, 0.0F), static_cast<float>(cells - 1));
         int const low = static_cast<int>(inside);
@@ -59,8 +64,7 @@ __device__ Axis makeAxis(float first, float last, int cells, PyramidRoiAlignPara
     }
     float const bin = length / static_cast<float>(p.size);
     int const perBin = p.ratio > 0 ? p.ratio : max(static_cast<int>(ceilf(bin)), 0);
-    float const step = perBin > 0 ? bin / static_cast<float>(perBin) : 0.0F;
-    return {start, step, perBin, cells};
+    return {start, bin, perBin, 1.0F / static_cast<float>(max(perBin, 1)), cells};
 }
 
 __device__ Region makeRegion(float const* box, PyramidRoiAlignParams const& p) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import onnx.inliner
 import onnxruntime as ort
@@ -13,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_nms import CASES, OUTPUTS, Case, _model, _run
 
-from plugins.nms.op import NmsAttributes
-from plugins.nms.reference import batched_nms
+from plugins.nms.cases import crowd
+from plugins.nms.op import LARGEST_CANDIDATES, NmsAttributes
+from plugins.nms.reference import batched_nms, greedy
 
 assert OUTPUTS
 
@@ -78,6 +81,18 @@ def test_chains_ties_and_thousands() -> None:
     corner, size = rng.uniform(0, 800, (4663, 2)), rng.uniform(5, 120, (4663, 2))
     boxes = np.concatenate([corner, corner + size], -1).astype(np.float32)
     _check(boxes, rng.random((4663, 1)).astype(np.float32), 0.7, _run)
+
+
+def test_twenty_thousand_boxes() -> None:
+    """The reference (which the kernels are compared with) and the function keep theirs."""
+    case = crowd(LARGEST_CANDIDATES)
+    boxes, scores = case.boxes[0], case.scores[0, :, 0]
+    theirs = torchvision.ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), 0.5).numpy()
+    np.testing.assert_array_equal(greedy(boxes, scores, 0.5), theirs)
+    if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 12 << 30:
+        pytest.skip("the function needs 9 GB for 20,000 candidates")
+    _, _, _, index, count = _run(case)
+    np.testing.assert_array_equal(index[0, : count[0]], theirs)
 
 
 # Of equal scores OpenVINO's TopK takes any first.

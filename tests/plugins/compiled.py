@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins.library import SOURCES
+
 EMULATION = Path(__file__).parent / "emulation"
 
 
@@ -21,6 +23,15 @@ def compile_for_cpu(nvcc: str, output: Path, sources: list[Path], *options: str)
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return output
+
+
+def compile_plugins_for_cpu(nvcc: str, headers: Path, folder: Path) -> tuple[Path, Path]:
+    """The host, and the plugins' library with kernels for the CPU."""
+    include = f"-isystem={headers}"
+    sources = [*SOURCES.glob("common/*.cpp"), *SOURCES.glob("*/plugin.cpp")]
+    sources += EMULATION.glob("*.cpp")
+    host = compile_for_cpu(nvcc, folder / "host.so", [SOURCES / "host" / "host.cpp"], include)
+    return host, compile_for_cpu(nvcc, folder / "plugins.so", sources, include)
 
 
 def channels_last(features: np.ndarray) -> np.ndarray:

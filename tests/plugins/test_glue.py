@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import test_nms
 import test_roi_align
-from compiled import EMULATION, channels_last, compile_for_cpu
+from compiled import channels_last, compile_plugins_for_cpu
 
 from engine.errors import OptionError
 from plugins.host import FLOAT, HALF, HWC8, INT32, LINEAR, HostedPlugin, Tensor
-from plugins.library import SOURCES
 from plugins.nms.op import NmsAttributes
 from plugins.nms.reference import batched_nms
 from plugins.roi_align.op import RoiAlignAttributes
@@ -28,15 +27,7 @@ def libraries(
     nvcc: str, headers: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """The host, and the plugins with kernels for the CPU."""
-    folder = tmp_path_factory.mktemp("glue")
-    include = f"-isystem={headers}"
-    sources = [
-        *SOURCES.glob("common/*.cpp"),
-        *SOURCES.glob("*/plugin.cpp"),
-        *EMULATION.glob("*.cpp"),
-    ]
-    host = compile_for_cpu(nvcc, folder / "host.so", [SOURCES / "host" / "host.cpp"], include)
-    return host, compile_for_cpu(nvcc, folder / "plugins.so", sources, include)
+    return compile_plugins_for_cpu(nvcc, headers, tmp_path_factory.mktemp("glue"))
 
 
 def _tensor(array: np.ndarray) -> Tensor:

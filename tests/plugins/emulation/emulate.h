@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <barrier>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -32,26 +33,28 @@ inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
 inline int __popcll(unsigned long long v) { return __builtin_popcountll(v); }
 
+// The block's threads are made once and walk over the grid together.
 template <typename Kernel>
 void emulate(dim3 grid, dim3 block, Kernel const& kernel) {
-    for (unsigned z = 0; z < grid.z; ++z) {
-        for (unsigned y = 0; y < grid.y; ++y) {
-            for (unsigned x = 0; x < grid.x; ++x) {
-                std::barrier<> barrier(block.x);
-                std::vector<std::thread> threads;
-                for (unsigned t = 0; t < block.x; ++t) {
-                    threads.emplace_back([&, t] {
-                        threadIdx = {t, 0, 0}, blockIdx = {x, y, z}, blockDim = block, gridDim = grid;
-                        blockBarrier = &barrier;
-                        kernel();
-                        barrier.arrive_and_drop();
-                    });
-                }
-                for (auto& thread : threads) {
-                    thread.join();
-                }
+    std::optional<std::barrier<>> inBlock;
+    auto const fresh = [&]() noexcept { inBlock.emplace(block.x); };
+    fresh();
+    std::barrier betweenBlocks(block.x, fresh);
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < block.x; ++t) {
+        threads.emplace_back([&, t] {
+            threadIdx = {t, 0, 0}, blockDim = block, gridDim = grid;
+            for (unsigned b = 0; b < grid.x * grid.y * grid.z; ++b) {
+                blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+                blockBarrier = &*inBlock;
+                kernel();
+                inBlock->arrive_and_drop();
+                betweenBlocks.arrive_and_wait();
             }
-        }
+        });
+    }
+    for (auto& thread : threads) {
+        thread.join();
     }
 }
 
