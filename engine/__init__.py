@@ -1,6 +1,6 @@
 """MaskRT's runtime: what an application embeds. numpy, OpenCV and one backend, nothing else."""
 
-from .card import Card
+from .card import Card, InstanceCard, ProposalCard
 from .errors import (
     BackendError,
     MaskRTError,
@@ -15,11 +15,13 @@ from .segmenter import Segmenter
 __all__ = [
     "BackendError",
     "Card",
+    "InstanceCard",
     "Instances",
     "MaskRTError",
     "ModelError",
     "OptionError",
     "OutputError",
     "PictureError",
+    "ProposalCard",
     "Segmenter",
 ]

@@ -10,34 +10,30 @@ import json
 import math
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import ModelError
 
 KEY = "maskrt.card"
 FORMAT = 1
 
-TASKS = ("proposals",)
+TASKS = ("proposals", "instances")
 RESIZE_RULES = ("bilinear", "area")
+FRAMEWORKS = ("torchvision", "detectron2")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
-    """How to use a DeepMask graph, and where it came from.
+    """What every model's card says.
 
     Attributes:
-        task: "proposals": class-agnostic masks with a score each.
+        task: "proposals": class-agnostic masks with a score each, from the windows of a pyramid;
+            "instances": boxes, classes and masks of a two-stage network.
         architecture: the model's name at export.
         labels: the name of each label; a proposal network has one.
-        patch: side of a window, in input pixels.
-        stride: distance of two windows, in input pixels.
-        mask_size: side S of a window's mask logits.
-        proposals: N, rows that one call of the graph gives.
-        scales: the pyramid's default, as factors on the picture's size.
-        resize: how a picture is made smaller: "bilinear" or "area".
+        mask_size: side S of the masks that come out; 0 for a network without.
         mask_threshold: probability above which a pixel belongs to the object.
         score_threshold: default score that a result must reach, 0 to 1.
-        mask_nms: default IoU of two masks above which the lower score is dropped; 1 keeps all.
         top: default number of results.
         precision: "fp32" or "fp16", of the layers that carry the work.
         built_by: what wrote the file, e.g. {"maskrt": "0.1.0", "torch": "2.13.0"}.
@@ -50,15 +46,9 @@ class Card:
     task: str
     architecture: str
     labels: list[str]
-    patch: int
-    stride: int
     mask_size: int
-    proposals: int
-    scales: list[float]
-    resize: str
     mask_threshold: float
     score_threshold: float
-    mask_nms: float
     top: int
     precision: str
     built_by: dict[str, str]
@@ -66,6 +56,11 @@ class Card:
     runtime: dict[str, str] = field(default_factory=dict)
     plan_sha256: str = ""
     format: int = FORMAT
+
+    INPUTS: ClassVar[tuple[tuple[str, str, int], ...]] = ()
+    """Of the graph: name, numpy dtype and rank of each."""
+    OUTPUTS: ClassVar[frozenset[str]] = frozenset()
+    """Of the graph, at least these."""
 
     def to_json(self, indent: int | None = None) -> str:
         """The card as JSON text."""
@@ -93,7 +88,12 @@ class Card:
                 f"the card in {source} has format {content.get('format')!r} and this MaskRT "
                 f"reads format {FORMAT}; export the model again, or install the MaskRT that did"
             )
-        for item in fields(cls):
+        kinds: dict[str, Any] = {"proposals": ProposalCard, "instances": InstanceCard}
+        task = content.get("task")
+        if type(task) is not str or task not in kinds:
+            raise _damaged(source, f"task is {task!r:.80} and should be one of {', '.join(TASKS)}")
+        kind = kinds[task]
+        for item in fields(kind):
             if item.name not in content:
                 if item.default is MISSING and item.default_factory is MISSING:
                     raise _damaged(source, f"{item.name} is missing")
@@ -101,8 +101,57 @@ class Card:
             problem = _problem(item.name, content[item.name])
             if problem:
                 raise _damaged(source, f"{item.name} {problem}")
-        known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in content.items() if key in known})
+        known = {item.name for item in fields(kind)}
+        card: Card = kind(**{key: value for key, value in content.items() if key in known})
+        return card
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalCard(Card):
+    """How to use a DeepMask graph.
+
+    Attributes:
+        patch: side of a window, in input pixels.
+        stride: distance of two windows, in input pixels.
+        proposals: N, rows that one call of the graph gives.
+        scales: the pyramid's default, as factors on the picture's size.
+        resize: how a picture is made smaller: "bilinear" or "area".
+        mask_nms: default IoU of two masks above which the lower score is dropped; 1 keeps all.
+    """
+
+    patch: int
+    stride: int
+    proposals: int
+    scales: list[float]
+    resize: str
+    mask_nms: float
+
+    INPUTS = (("picture", "uint8", 3), ("min_score", "float32", 1))
+    OUTPUTS = frozenset({"scores", "windows", "masks", "count"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceCard(Card):
+    """How to use a Faster, Mask or Keypoint R-CNN graph.
+
+    Attributes:
+        framework: "torchvision" or "detectron2": whose rules for resizing and pasting hold.
+        smallest_side: what the picture's shorter side is resized to ...
+        largest_side: ... unless that makes the longer one larger than this.
+        canvas: height and width of the graph's only input size; [] if it takes any.
+        category_ids: the id of each label in the data set, for COCO results.
+        keypoints: the name of each keypoint; [] for a network without.
+    """
+
+    framework: str
+    smallest_side: int
+    largest_side: int
+    canvas: list[int]
+    category_ids: list[int]
+    keypoints: list[str] = field(default_factory=list)
+
+    INPUTS = (("picture", "uint8", 3), ("size", "int64", 1))
+    OUTPUTS = frozenset({"boxes", "scores", "classes", "count"})
 
 
 def _damaged(source: str | Path, why: str) -> ModelError:
@@ -132,6 +181,19 @@ def _is_scales(v: Any) -> bool:
     )
 
 
+def _is_canvas(v: Any) -> bool:
+    whole = isinstance(v, list) and all(type(k) is int and 32 <= k <= 16384 for k in v)
+    return whole and len(v) in (0, 2)
+
+
+def _is_ids(v: Any) -> bool:
+    return isinstance(v, list) and all(type(k) is int for k in v)
+
+
+def _is_names(v: Any) -> bool:
+    return isinstance(v, list) and all(type(k) is str for k in v)
+
+
 def _is_labels(v: Any) -> bool:
     return isinstance(v, list) and len(v) > 0 and all(type(label) is str for label in v)
 
@@ -142,7 +204,7 @@ _CHECKS: dict[str, Any] = {
     "labels": (_is_labels, "should be a list of at least one string"),
     "patch": _is_int(16, 4096),
     "stride": _is_int(1, 1024),
-    "mask_size": _is_int(1, 4096),
+    "mask_size": _is_int(0, 4096),
     "proposals": _is_int(1, 100_000),
     "scales": (_is_scales, "should be a list of 1 to 64 factors from 0.001 to 64"),
     "resize": (lambda v: v in RESIZE_RULES, f"should be one of {', '.join(RESIZE_RULES)}"),
@@ -153,6 +215,12 @@ _CHECKS: dict[str, Any] = {
     "score_threshold": (_is_share, "should lie between 0 and 1"),
     "mask_nms": (_is_share, "should lie between 0 and 1"),
     "top": _is_int(1, 1_000_000),
+    "framework": (lambda v: v in FRAMEWORKS, f"should be one of {', '.join(FRAMEWORKS)}"),
+    "smallest_side": _is_int(1, 16384),
+    "largest_side": _is_int(1, 16384),
+    "canvas": (_is_canvas, "should be [] or a height and a width from 32 to 16384"),
+    "category_ids": (_is_ids, "should be a list of whole numbers"),
+    "keypoints": (_is_names, "should be a list of strings"),
     "precision": (lambda v: v in ("fp32", "fp16"), "should be fp32 or fp16"),
     "built_by": (_is_strings, "should map names to versions"),
     "weights_sha256": (lambda v: type(v) is str, "should be a string"),

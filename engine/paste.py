@@ -8,8 +8,10 @@ areas like pixels; beyond the centres of the outermost cells the border value ho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,45 +41,143 @@ class Crop:
 EMPTY = Crop(np.zeros((0, 0), bool), 0, 0)
 
 
+RULES = ("centres", "torchvision", "detectron2")
+
+
 def paste(
-    logits: NDArray[np.floating], box: NDArray[np.floating], size: tuple[int, int], threshold: float
+    values: NDArray[np.floating],
+    box: NDArray[np.floating],
+    size: tuple[int, int],
+    threshold: float,
+    rule: str = "centres",
 ) -> Crop:
-    """The pixels of a picture that a window's mask covers.
+    """The pixels of a picture that a small mask covers.
 
     Args:
-        logits: float [S, S] over the box.
+        values: float [S, S] over the box.
         box: [4], xyxy in the picture's pixels; may reach over its border.
         size: height and width of the picture; the mask is clipped to it.
-        threshold: logit that a pixel must exceed.
+        threshold: value that a pixel must exceed (detectron2: reach).
+        rule: "centres" as above; "torchvision": a ring of zeros around the mask, the box grown
+            with it and its corners cut to whole pixels (its paste_mask_in_image); "detectron2":
+            zeros outside of the box, into which the outermost cells fade (its _do_paste_mask).
     """
-    height, width = size
-    x0, y0, x1, y1 = (float(v) for v in box)
-    columns = _interpolation(x0, x1, width, logits.shape[1])
-    rows = _interpolation(y0, y1, height, logits.shape[0])
-    if rows is None or columns is None:
-        return EMPTY
-    (top, row_weights), (left, column_weights) = rows, columns
-    mask = row_weights @ logits.astype(np.float32, copy=False) @ column_weights.T > threshold
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(ys) == 0:
-        return EMPTY
-    tight = mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    return Crop(np.ascontiguousarray(tight), left + int(xs[0]), top + int(ys[0]))
+    return paste_all(values[None], np.asarray(box)[None], size, threshold, rule)[0]
+
+
+def paste_all(
+    values: NDArray[np.floating],
+    boxes: NDArray[np.floating],
+    size: tuple[int, int],
+    threshold: float,
+    rule: str = "centres",
+) -> list[Crop]:
+    """`paste` for each of values [N, S, S] and boxes [N, 4]."""
+    crops = []
+    for mask, left, top in _regions(values, boxes, size, threshold, rule):
+        ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if len(ys) == 0:
+            crops.append(EMPTY)
+            continue
+        tight = np.ascontiguousarray(mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1])
+        crops.append(Crop(tight, left + int(xs[0]), top + int(ys[0])))
+    return crops
+
+
+def bitmaps(
+    values: NDArray[np.floating],
+    boxes: NDArray[np.floating],
+    size: tuple[int, int],
+    threshold: float,
+    rule: str = "centres",
+) -> NDArray[np.bool_]:
+    """`paste` for each of values [N, S, S] and boxes [N, 4], as bool [N, H, W]."""
+    masks = np.zeros((len(values), *size), bool)
+    for whole, region in zip(masks, _regions(values, boxes, size, threshold, rule), strict=True):
+        mask, left, top = region
+        height, width = mask.shape
+        whole[top : top + height, left : left + width] = mask
+    return masks
+
+
+def _regions(
+    values: NDArray[np.floating],
+    boxes: NDArray[np.floating],
+    size: tuple[int, int],
+    threshold: float,
+    rule: str,
+) -> Iterator[tuple[Mask, int, int]]:
+    """For each mask the pixels that it may cover: bool [h, w], and where they begin, x and y."""
+    values = values.astype(np.float32, copy=False)
+    if rule != "torchvision":
+        compare = np.greater_equal if rule == "detectron2" else np.greater
+        for small, (x0, y0, x1, y1) in zip(values, boxes.tolist(), strict=True):
+            columns = _interpolation(x0, x1, size[1], small.shape[1], rule == "detectron2")
+            rows = _interpolation(y0, y1, size[0], small.shape[0], rule == "detectron2")
+            if rows is None or columns is None:
+                yield EMPTY.mask, 0, 0
+                continue
+            (top, row_weights), (left, column_weights) = rows, columns
+            yield compare(row_weights @ small @ column_weights.T, threshold), left, top
+        return
+    ringed = np.zeros((len(values), values.shape[1] + 2, values.shape[2] + 2), np.float32)
+    ringed[:, 1:-1, 1:-1] = values
+    for small, (x0, y0, x1, y1) in zip(ringed, _grown(boxes, ringed.shape[1]), strict=True):
+        left, right, top, bottom = max(x0, 0), min(x1, size[1]), max(y0, 0), min(y1, size[0])
+        if left >= right or top >= bottom:
+            yield EMPTY.mask, 0, 0
+        elif (x1 - x0) * (y1 - y0) <= 4 * size[0] * size[1]:
+            # Whole pixels: OpenCV's resize is the same formula, and the quickest form of it.
+            large = cv2.resize(small, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+            part = large[top - y0 : bottom - y0, left - x0 : right - x0]
+            yield part > threshold, left, top
+        else:  # mostly outside of the picture
+            columns = _interpolation(x0, x1, size[1], small.shape[1], fades=False)
+            rows = _interpolation(y0, y1, size[0], small.shape[0], fades=False)
+            assert rows is not None
+            assert columns is not None
+            yield rows[1] @ small @ columns[1].T > threshold, columns[0], rows[0]
+
+
+def _grown(boxes: NDArray[np.floating], cells: int) -> list[list[int]]:
+    """Boxes [N, 4] as torchvision counts their pixels for a ringed mask: x0, y0, x1, y1.
+
+    Its arithmetic is fp32, and its corners are cut towards zero.
+    """
+    low, high = boxes[:, :2].astype(np.float32), boxes[:, 2:].astype(np.float32)
+    half = (high - low) * np.float32(0.5) * np.float32(cells / (cells - 2))
+    centre = (high + low) * np.float32(0.5)
+    first, last = (centre - half).astype(np.int64), (centre + half).astype(np.int64)
+    grown: list[list[int]] = np.hstack([first, first + np.maximum(last - first + 1, 1)]).tolist()
+    return grown
 
 
 def _interpolation(
-    start: float, end: float, limit: int, cells: int
+    start: float, end: float, limit: int, cells: int, fades: bool
 ) -> tuple[int, NDArray[np.float32]] | None:
     """The pixels whose centres lie in [start, end) and in the picture, along one axis.
+
+    Args:
+        start: of the box.
+        end: of the box.
+        limit: of the picture.
+        cells: of the mask.
+        fades: whether zeros lie around the mask; pixels half a cell outside count then too.
 
     Returns:
         The first pixel and float32 [pixels, cells], the weight of each cell for each pixel;
         None if there is no such pixel.
     """
-    first, last = max(0, int(np.ceil(start - 0.5))), min(limit, int(np.ceil(end - 0.5)))
+    if not end > start:
+        return None
+    around = (end - start) / cells / 2 if fades else 0.0
+    low, high = start - around - 0.5, end + around - 0.5
+    first, last = int(np.ceil(min(max(low, 0), limit))), int(np.ceil(min(max(high, 0), limit)))
     if last <= first:
         return None
     centres = np.arange(first, last) + 0.5
-    at = np.clip((centres - start) * (cells / (end - start)) - 0.5, 0, cells - 1)
+    at = (centres - start) * (cells / (end - start)) - 0.5
+    if not fades:
+        at = np.clip(at, 0, cells - 1)
     weights = np.clip(1 - np.abs(at[:, None] - np.arange(cells)), 0, None)
     return first, weights.astype(np.float32)

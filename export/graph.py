@@ -16,7 +16,7 @@ import torch
 from google.protobuf.message import DecodeError
 from torch import Tensor
 
-from engine.card import KEY, Card
+from engine.card import KEY, Card, ProposalCard
 from engine.errors import ModelError
 from engine.files import write_aside
 from export.models.deepmask import STRIDE, DeepMaskSpec
@@ -34,7 +34,7 @@ def trace(model: DenseDeepMask) -> onnx.ModelProto:
     # Odd and unequal sizes, so that nothing is taken for a constant.
     picture = torch.zeros((side + 75, side + 183, 3), dtype=torch.uint8)
     dynamic = torch.export.Dim.DYNAMIC
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             model.eval(),
             (picture, torch.zeros(1)),
@@ -98,9 +98,9 @@ def make_card(
     score_threshold: float | None = None,
     mask_nms: float | None = None,
     top: int | None = None,
-) -> Card:
+) -> ProposalCard:
     """The card of a freshly traced DeepMask; defaults that are left out are the network's own."""
-    return Card(
+    return ProposalCard(
         task="proposals",
         architecture=spec.name,
         labels=["object"],
@@ -170,7 +170,7 @@ def save_onnx(proto: onnx.ModelProto, output: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's remarks on missing optional packages and its own internals back."""
     log = logging.getLogger("torch.onnx")
     level = log.level

@@ -16,18 +16,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engine.errors import ModelError
 from export.models.rows import DOMAIN, FIRST_ROWS, PAD_ROWS
+from plugins.roi_align import op as roi_align
 
 LARGEST_HALF = 65504.0
 
 # Where the arithmetic is: always fp16.
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# Follow their input: fp16 between heavy layers, fp32 elsewhere (pixels before the first
-# convolution, say). Every operator that is in neither set computes in fp32.
+# On the way from one heavy layer to the next: fp16. Elsewhere (pixels before the first
+# convolution, deltas that become boxes): fp32, as is every operator that is in neither set.
 ARITHMETIC = {"Add", "Sub", "Mul", "Relu", "LeakyRelu", "Clip", "MaxPool", "AveragePool"}
 CHOICES = {"Where", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 MOVES = {"Concat", "Expand", "Flatten", "Gather", "GatherND", "Identity", "Pad", "Reshape"}
-MOVES |= {"Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
-FOLLOWERS = frozenset(ARITHMETIC | CHOICES | MOVES)
+MOVES |= {"Slice", "Split", "Squeeze", "Transpose", "Unsqueeze", "Resize", FIRST_ROWS, PAD_ROWS}
+FOLLOWERS = frozenset(ARITHMETIC | CHOICES | MOVES | {roi_align.NAME})
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def to_half(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, HalfReport]:
     types = _element_types(graph)
     weights = {t.name: t for t in graph.initializer}
     half: set[str] = set()  # values that are fp16 now
+    read_by_heavy = _towards_heavy(graph)
     casts: dict[tuple[str, int], str] = {}
     nodes: list[onnx.NodeProto] = []
     count, islands = 0, []
@@ -88,8 +90,10 @@ def to_half(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, HalfReport]:
         return casts[name, to]
 
     for node in list(graph.node):
-        floats = [k for k, name in enumerate(node.input) if types.get(name) == TensorProto.FLOAT]
-        follows = node.op_type in FOLLOWERS and any(node.input[k] in half for k in floats)
+        floats = [k for k in _carrying(node) if types.get(node.input[k]) == TensorProto.FLOAT]
+        ready = any(node.input[k] in half for k in floats)
+        ready |= bool(floats) and all(node.input[k] in weights for k in floats)
+        follows = node.op_type in FOLLOWERS and ready and not read_by_heavy.isdisjoint(node.output)
         if node.op_type in HEAVY or follows:
             count += 1
             for k in floats:
@@ -111,6 +115,25 @@ def to_half(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, HalfReport]:
     del graph.value_info[:]
     onnx.checker.check_model(model)
     return model, HalfReport(count, islands)
+
+
+def _carrying(node: onnx.NodeProto) -> list[int]:
+    """The inputs whose type is the node's own: coordinates and sizes beside them are not."""
+    if node.op_type == roi_align.NAME:
+        return list(range(1, len(node.input)))
+    if node.op_type in ("Resize", PAD_ROWS):
+        return [0]
+    return list(range(len(node.input)))
+
+
+def _towards_heavy(graph: onnx.GraphProto) -> set[str]:
+    """Values that a heavy layer reads, itself or after operators that follow."""
+    found: set[str] = set()
+    for node in reversed(graph.node):
+        follows = node.op_type in FOLLOWERS and not found.isdisjoint(node.output)
+        if node.op_type in HEAVY or follows:
+            found.update(node.input[k] for k in _carrying(node))
+    return found
 
 
 def _keep_output_types(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], half: set[str]) -> None:

@@ -1,6 +1,7 @@
 """A checkpoint to one ONNX file that runs anywhere and says what it is.
 
     python export/to_onnx.py deepmask_small --weights FILE --output FILE
+    python export/to_onnx.py --weights maskrcnn.pth --output FILE
 
 Also `maskrt export`. Ends with a parity report: the file on onnxruntime against PyTorch.
 """
@@ -22,48 +23,103 @@ import typer
 
 from engine import Segmenter
 from engine.errors import ModelError, OptionError
-from engine.picture import read_picture
-from export.checkpoints.plain import find_weights, load_weights, read_checkpoint
+from engine.picture import Picture, read_picture
+from export import detector_graph
+from export.checkpoints.recognize import read_network
+from export.detector_parity import compare_detections, torch_segmenter
 from export.graph import make_card, save_onnx, set_card, trace
+from export.labels import read_labels
 from export.models.deepmask import MODELS, DeepMask
 from export.models.dense import DenseDeepMask
+from export.models.rcnn.model import Rcnn
 from export.verify import check_parity, noise, torch_backend
 from maskrt.console import console
 
 SHIPPED = {"deepmask_small": Path(__file__).parent / "weights" / "deepmask_small.pth"}
+MOST_ROWS = 3840
+"""What TensorRT's TopK takes."""
 
 
 def main(
-    model: Annotated[str, typer.Argument(help=f"One of {', '.join(MODELS)}.")],
     output: Annotated[Path, typer.Option(help="The ONNX file to write.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"{', '.join(MODELS)}, or a detector's name as maskrcnn_resnet50_fpn; left out: "
+            "what the checkpoint's keys say."
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint (.pth). Left out: the shipped one, where there is one."),
+        typer.Option(
+            help="Checkpoint (.pth, .pkl). Left out: the shipped one, where there is one."
+        ),
     ] = None,
-    proposals: Annotated[int, typer.Option(help="Windows that get a mask, at most.")] = 500,
     score_threshold: Annotated[
-        float | None, typer.Option(help="The card's default; left out: the model's own.")
+        float | None,
+        typer.Option(help="DeepMask: the card's default; a detector: the floor of its graph."),
     ] = None,
-    mask_nms: Annotated[float | None, typer.Option(help="Likewise; IoU, 1 keeps all.")] = None,
-    top: Annotated[int | None, typer.Option(help="Likewise; number of results.")] = None,
+    proposals: Annotated[
+        int | None, typer.Option(help="DeepMask: windows that get a mask, at most. [default: 500]")
+    ] = None,
+    mask_nms: Annotated[
+        float | None, typer.Option(help="DeepMask: the card's default IoU; 1 keeps all.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(help="DeepMask: the card's default number of results.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Detectors: the graph's input, HxW, or any size.")
+    ] = "dynamic",
+    max_detections: Annotated[
+        int | None, typer.Option(help="Detectors: of a picture. [default: 100]")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Detectors: one name a line, or COCO annotations. [default: COCO's]"),
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Picture for the parity report; left out: noise.")
     ] = None,
 ) -> None:
-    """Export a trained DeepMask to ONNX, its card inside."""
-    if model not in MODELS:
-        raise OptionError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
+    """Export a trained network to ONNX, its card inside."""
     for name, share in (("--score-threshold", score_threshold), ("--mask-nms", mask_nms)):
         if share is not None and not 0 <= share <= 1:
             raise OptionError(f"{name} is {share}; give a number from 0 to 1")
-    for name, number in (("--proposals", proposals), ("--top", top)):
-        if number is not None and not 1 <= number <= 3840:  # what TensorRT's TopK takes
-            raise OptionError(f"{name} is {number}; give a number from 1 to 3840")
+    for name, number, most in (
+        ("--proposals", proposals, MOST_ROWS),
+        ("--top", top, MOST_ROWS),
+        ("--max-detections", max_detections, 1000),
+    ):
+        if number is not None and not 1 <= number <= most:
+            raise OptionError(f"{name} is {number}; give a number from 1 to {most}")
+    canvas = _canvas(size)
     sample = noise() if picture is None else read_picture(picture)
-    network = load(model, weights)
+    limits = {"detections": max_detections, "score_threshold": score_threshold}
+    network = load(model, weights, **{k: v for k, v in limits.items() if v is not None})
+    if isinstance(network, DeepMask):
+        _refuse(network.spec.name, size=canvas, max_detections=max_detections, labels=labels)
+        _export_deepmask(
+            network, output, sample, proposals=proposals or 500, score_threshold=score_threshold,
+            mask_nms=mask_nms, top=top,
+        )  # fmt: skip
+    else:
+        _refuse(network.spec.name, proposals=proposals, mask_nms=mask_nms, top=top)
+        _export_detector(network, output, sample, canvas=canvas, labels=labels)
 
+
+def _export_deepmask(
+    network: DeepMask,
+    output: Path,
+    sample: Picture,
+    *,
+    proposals: int,
+    score_threshold: float | None,
+    mask_nms: float | None,
+    top: int | None,
+) -> None:
     dense = DenseDeepMask(network, proposals)
-    with console.status(f"tracing {model}"):
+    with console.status(f"tracing {network.spec.name}"):
         graph = trace(dense)
         card = make_card(
             network.spec,
@@ -76,18 +132,74 @@ def main(
         set_card(graph, card)
         save_onnx(graph, output)
     console.print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
-
     with Segmenter(output) as exported:
         report = check_parity(torch_backend(dense, card), exported.backend, sample)
     console.print(report.table("PyTorch", "ONNX on onnxruntime"))
     report.require(score=1e-4, mask=1e-2)
 
 
-def load(model: str, weights: Path | None) -> DeepMask:
-    """The model with the checkpoint's weights, or the shipped ones."""
-    path = SHIPPED.get(model) if weights is None else weights
+def _export_detector(
+    network: Rcnn,
+    output: Path,
+    sample: Picture,
+    *,
+    canvas: tuple[int, int] | None,
+    labels: Path | None,
+) -> None:
+    spec = network.spec
+    if canvas is not None and any(side % spec.multiple for side in canvas):
+        raise OptionError(
+            f"--size is {canvas[0]}x{canvas[1]} and {spec.name} needs multiples of {spec.multiple}"
+        )
+    names = None if labels is None else read_labels(labels, spec.classes)
+    card = detector_graph.make_card(network, canvas=canvas, labels=names)
+    with console.status(f"tracing {spec.name}"):
+        graph = detector_graph.trace(network, canvas)
+        set_card(graph, card)
+        save_onnx(graph, output)
+    console.print(
+        f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB): {spec.name} of "
+        f"{spec.rules.framework}, {spec.classes} classes, input {size_name(canvas)}"
+    )
+    with console.status("comparing with PyTorch"), Segmenter(output) as exported:
+        report = compare_detections(torch_segmenter(network, card), exported, sample)
+    console.print(report.table("PyTorch", "ONNX on onnxruntime"))
+    report.require(matched=0.99, score=2e-3, masks=0.99)
+
+
+def size_name(canvas: tuple[int, int] | None) -> str:
+    """How a graph's input size is written."""
+    return "of any size" if canvas is None else f"{canvas[0]} x {canvas[1]}"
+
+
+def _canvas(size: str) -> tuple[int, int] | None:
+    if size == "dynamic":
+        return None
+    height, _, width = size.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise OptionError(f"--size is {size!r}; give height x width, like 800x1344, or dynamic")
+    canvas = int(height), int(width)
+    if not all(64 <= side <= 8192 for side in canvas):
+        raise OptionError(f"--size is {size}; give sides from 64 to 8192")
+    return canvas
+
+
+def _refuse(name: str, **options: object) -> None:
+    """An option of the other kind of network would be left unheard."""
+    for option, value in options.items():
+        if value is not None:
+            written = option.replace("_", "-")
+            raise OptionError(f"--{written} means nothing to {name}; leave it out")
+
+
+def load(model: str | None, weights: Path | None, **limits: float) -> DeepMask | Rcnn:
+    """The network with the checkpoint's weights, or the shipped ones."""
+    path = SHIPPED.get(model or "") if weights is None else weights
+    if path is None and model is None:
+        raise OptionError("give a model's name, or a checkpoint with --weights")
     if path is None:
+        known = model in MODELS or str(model).partition("_")[0].endswith("rcnn")
+        if not known:
+            raise OptionError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
         raise ModelError(f"no weights are shipped for {model}; give a checkpoint with --weights")
-    network = MODELS[model]()
-    load_weights(network, find_weights(read_checkpoint(path), path), path)
-    return network.eval()
+    return read_network(path, model, **limits)

@@ -32,7 +32,7 @@ def demo(
     model = output / f"{MODEL}.onnx"
 
     console.rule("1. checkpoint to ONNX")
-    to_onnx.main(MODEL, output=model, picture=photo)
+    to_onnx.main(model, MODEL, picture=photo)
 
     console.rule("2. ONNX to a TensorRT FP16 engine, without a GPU")
     try:

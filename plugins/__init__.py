@@ -41,8 +41,11 @@ def functions(
 
     if target not in TARGETS:
         raise OptionError(f"there is no target {target!r}; choose one of {', '.join(TARGETS)}")
-    body = bodies.gathered if target == "tensorrt-rtx" else bodies.sorted_by_level
-    return {nms.NAME: nms.FUNCTION, roi_align.NAME: body(levels, aligned=aligned)}
+    if target == "tensorrt-rtx":
+        kept, body = nms.FIXED_FUNCTION, bodies.gathered
+    else:
+        kept, body = nms.FUNCTION, bodies.sorted_by_level
+    return {nms.NAME: kept, roi_align.NAME: body(levels, aligned=aligned)}
 
 
 def register_schemas() -> None:

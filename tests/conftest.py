@@ -28,7 +28,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from export import to_onnx
 
     path = tmp_path_factory.mktemp("exported") / "deepmask_small.onnx"
-    to_onnx.main("deepmask_small", output=path)
+    to_onnx.main(path, "deepmask_small")
     return path
 
 

@@ -6,7 +6,7 @@ A backend's library is imported when a model is opened with it, and nowhere else
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -17,7 +17,7 @@ from ..errors import ModelError, OptionError
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("onnxruntime", "openvino")
 PLAN_SUFFIXES = (".engine", ".plan", ".trt")
 
 
@@ -48,8 +48,17 @@ def open_backend(
     backend: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    precision: str | None = None,
 ) -> Backend:
     """Open a model file with the backend that its suffix asks for, or with the one named.
+
+    Args:
+        model: the file.
+        backend: one of BACKENDS.
+        device: "cpu" or "cuda".
+        threads: for the network's layers; None for all cores.
+        precision: for backends that can compute in another one than the file has: openvino's
+            "bf16", in which boxes, scores and their ranking stay in fp32.
 
     Raises:
         OptionError: an unknown backend.
@@ -67,6 +76,38 @@ def open_backend(
             f"{path} is a TensorRT plan, and this version runs ONNX files; give the .onnx file "
             "that the plan was built from"
         )
-    from .ort import open_model
+    if backend == "openvino":
+        from . import ov
 
-    return open_model(path, device=device, threads=threads)
+        return ov.open_model(path, device=device, threads=threads, precision=precision)
+    if precision is not None:
+        raise OptionError(
+            f"precision is {precision!r}, and onnxruntime computes in the file's own; leave it out"
+        )
+    from . import ort
+
+    return ort.open_model(path, device=device, threads=threads)
+
+
+def check_interface(
+    card: Card, inputs: Iterable[tuple[str, str, int]], outputs: Iterable[str], path: Path
+) -> None:
+    """Refuse a graph whose inputs are not those that the runtime gives.
+
+    Args:
+        card: what the graph should be.
+        inputs: name, numpy dtype and rank of each that it has.
+        outputs: the names that it has.
+        path: the file, for the message.
+
+    Raises:
+        ModelError: they are not a MaskRT graph's.
+    """
+    have = set(inputs)
+    missing = card.OUTPUTS - set(outputs)
+    if have != set(card.INPUTS) or missing:
+        listed = ", ".join(f"{name} {dtype}" for name, dtype, _ in sorted(have))
+        raise ModelError(
+            f"{path} has a card, but its graph is not a MaskRT one (inputs: {listed}; missing "
+            f"outputs: {', '.join(sorted(missing)) or 'none'}); export it again"
+        )

@@ -9,9 +9,10 @@ import numpy as np
 
 from ..card import KEY, Card
 from ..errors import BackendError, ModelError, OptionError
-from . import Tensors
+from . import Tensors, check_interface
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64"}
 
 
 class OrtBackend:
@@ -98,21 +99,9 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
             "with python export/to_onnx.py"
         )
     card = Card.from_json(text, path)
-    _check_interface(session, path)
+    inputs = [(v.name, TYPES.get(v.type, v.type), len(v.shape)) for v in session.get_inputs()]
+    check_interface(card, inputs, [v.name for v in session.get_outputs()], path)
     return OrtBackend(session, card, device)
-
-
-def _check_interface(session: Any, path: Path) -> None:
-    """Refuse a graph whose inputs are not those that the runtime gives."""
-    want = [("picture", "tensor(uint8)", 3), ("min_score", "tensor(float)", 1)]
-    have = [(value.name, value.type, len(value.shape)) for value in session.get_inputs()]
-    missing = {"scores", "windows", "masks", "count"} - {v.name for v in session.get_outputs()}
-    if have != want or missing:
-        listed = ", ".join(f"{name} {kind}" for name, kind, _ in have)
-        raise ModelError(
-            f"{path} has a card, but its graph is not a MaskRT one (inputs: {listed}; missing "
-            f"outputs: {', '.join(sorted(missing)) or 'none'}); export it again"
-        )
 
 
 def _first_line(error: Exception) -> str:

@@ -112,8 +112,18 @@ def schema() -> OpSchema:
     )
 
 
-FUNCTION = onnx.parser.parse_function(
-    """
+# Where shapes may depend on data, pairs that are no candidates cost nothing.
+_LIVE = """
+        each = Cast <to = 7> (valid)
+        each_count = ReduceSum <keepdims = 0> (each, last)
+        most_live = ReduceMax <keepdims = 1> (each_count)
+        some_live = Max (most_live, one_int)
+        k = Min (most, pairs, some_live)
+"""
+_FIXED = """
+        k = Min (most, pairs)
+"""
+_BODY = """
     <domain: "maskrt", opset_import: ["" : 20]>
     BatchedNms <iou_threshold, score_threshold, candidates, detections, class_agnostic>
         (boxes, scores) => (out_boxes, out_scores, out_classes, out_indices, count)
@@ -154,7 +164,7 @@ FUNCTION = onnx.parser.parse_function(
 
         most_scalar = Constant <value_int: int = @candidates> ()
         most = Reshape (most_scalar, one_int)
-        k = Min (most, pairs)
+        CANDIDATES
         top, pair = TopK (ranked, k)
         alive = Greater (top, lowest)
         row = Div (pair, classes)
@@ -186,9 +196,7 @@ FUNCTION = onnx.parser.parse_function(
         union = Sub (areas, shared)
         iou = Div (shared, union)
         threshold = Constant <value_float: float = @iou_threshold> ()
-        above_threshold = Greater (iou, threshold)
-        touches = Greater (shared, zero)
-        over = And (above_threshold, touches)
+        over = Greater (iou, threshold)
 
         class_row = Unsqueeze (class, last)
         class_column = Unsqueeze (class, middle)
@@ -255,7 +263,10 @@ FUNCTION = onnx.parser.parse_function(
         out_classes = Pad (class_int, pads, nothing_int)
         out_indices = Pad (row_int, pads, nothing_int)
     }
-    """
-)
+"""
+
+FUNCTION = onnx.parser.parse_function(_BODY.replace("CANDIDATES", _LIVE))
 """The definition, in standard operators. [candidates, candidates] matrices are made: for a few
 thousand candidates that is quick, for 20,000 it needs some 10 GB, and the plugin does not."""
+FIXED_FUNCTION = onnx.parser.parse_function(_BODY.replace("CANDIDATES", _FIXED))
+"""The same for builders that must know every shape: candidates that are none count too."""

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from engine import Card
+from engine import ProposalCard
 
 PATCH, STRIDE, CELLS = 64, 16, 56
 SCALES = [2.0 ** (k / 2) for k in range(-4, 4)]
@@ -16,7 +16,7 @@ CELL_CENTRES = (np.arange(CELLS) + 0.5) * (PATCH / CELLS) - PATCH / 2
 """Of a window's cells along an axis, in the level's pixels from the window's centre."""
 
 
-def card(**changes: object) -> Card:
+def card(**changes: object) -> ProposalCard:
     """A valid card with some fields changed."""
     fields: dict = {
         "task": "proposals", "architecture": "fake", "labels": ["object"], "patch": PATCH,
@@ -24,7 +24,7 @@ def card(**changes: object) -> Card:
         "mask_threshold": 0.5, "score_threshold": 0.0, "mask_nms": 1.0, "top": 50,
         "precision": "fp32", "built_by": {"maskrt": "0"}, "weights_sha256": "",
     }  # fmt: skip
-    return Card(**(fields | changes))
+    return ProposalCard(**(fields | changes))
 
 
 def answer(scores: np.ndarray, windows: np.ndarray, masks: np.ndarray, rows: int, floor: float):
@@ -55,7 +55,7 @@ class RectangleNetwork:
     of its centre to the nearest edge, so that bilinear interpolation is zero on it.
     """
 
-    def __init__(self, card: Card, size: tuple[int, int], box: tuple[float, ...]) -> None:
+    def __init__(self, card: ProposalCard, size: tuple[int, int], box: tuple[float, ...]) -> None:
         self.card, self.size, self.box = card, size, box
 
     def __call__(self, inputs) -> dict:
@@ -87,7 +87,7 @@ class EdgeNetwork:
         window: the row and column of the only window that answers; None for all.
     """
 
-    def __init__(self, card: Card, size: tuple[int, int], normal, at, window=None) -> None:
+    def __init__(self, card: ProposalCard, size: tuple[int, int], normal, at, window=None) -> None:
         self.card, self.size, self.normal, self.at, self.window = card, size, normal, at, window
 
     def __call__(self, inputs) -> dict:
@@ -115,7 +115,7 @@ class SeeingNetwork:
 
     GREY = 127.5
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: ProposalCard) -> None:
         self.card = card
 
     def __call__(self, inputs) -> dict:
@@ -145,7 +145,7 @@ def _weights(indices: np.ndarray, length: int, border: int) -> np.ndarray:
 class RandomNetwork:
     """Scores that depend on the level's size alone; masks [2, 2] that fill their window."""
 
-    def __init__(self, card: Card, seed: int) -> None:
+    def __init__(self, card: ProposalCard, seed: int) -> None:
         self.card, self.seed = card, seed
         self.floors: list[float] = []
         self.levels: list[np.ndarray] = []

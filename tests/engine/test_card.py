@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import Card, ModelError
+from engine import Card, ModelError, ProposalCard
 
 MakeCard = Callable[..., Card]
 OPTIONAL = {"runtime", "plan_sha256"}
@@ -23,7 +23,7 @@ def test_a_card_reads_what_it_wrote(make_card: MakeCard) -> None:
         assert Card.from_json(card.to_json(indent), "here") == card
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Card)])
+@pytest.mark.parametrize("name", [f.name for f in fields(ProposalCard)])
 @pytest.mark.parametrize("value", [None, [], {"a": 1}, "", -1, True, float("nan"), "x" * 99, [[]]])
 def test_a_wrong_value_names_its_field(make_card: MakeCard, name: str, value: object) -> None:
     """A field of a wrong kind is refused by name, unless the value is a right one for it."""
@@ -39,7 +39,7 @@ def test_a_wrong_value_names_its_field(make_card: MakeCard, name: str, value: ob
         assert type(getattr(read, name)) is right[value]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Card)])
+@pytest.mark.parametrize("name", [f.name for f in fields(ProposalCard)])
 def test_a_missing_field_is_named(make_card: MakeCard, name: str) -> None:
     """Only what a plan adds may be missing."""
     content = asdict(make_card())
@@ -63,7 +63,9 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([f.name for f in fields(Card)]) | st.text(), inner)
+        | st.dictionaries(
+            st.sampled_from([f.name for f in fields(ProposalCard)]) | st.text(), inner
+        )
     ),
     max_leaves=12,
 )

@@ -27,7 +27,7 @@ def three() -> Instances:
     )  # fmt: skip
     tight = np.array([crop.box for crop in some.crops()], np.float32)
     return Instances(
-        SIZE, tight, some.scores, some.labels, some.names, some.mask_logits, boxes, 0.3
+        SIZE, tight, some.scores, some.labels, some.names, some.mask_values, boxes, 0.3
     )
 
 
@@ -67,7 +67,7 @@ def test_indexing(three: Instances, index: object, scores: list[float]) -> None:
     """A number, slice, list or bool array chooses rows of every field alike."""
     some = three[index]  # type: ignore[index]
     np.testing.assert_allclose(some.scores, scores)
-    for name in ("boxes", "labels", "mask_logits", "mask_boxes"):
+    for name in ("boxes", "labels", "mask_values", "mask_boxes"):
         assert len(getattr(some, name)) == len(scores) == len(some)
     assert some.masks.shape == (len(scores), *SIZE)
     assert some.size == SIZE

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import BackendError, Card, OptionError, PictureError, Segmenter
+from engine import (
+    BackendError,
+    Card,
+    OptionError,
+    PictureError,
+    ProposalCard,
+    Segmenter,
+)
 from engine.backends.fake import FakeBackend
 from engine.prepare import pyramid
 from engine.windows import window_boxes
@@ -48,7 +55,7 @@ class EdgeNetwork:
     of its centre to the nearest edge, clipped, so that bilinear interpolation is zero on it.
     """
 
-    def __init__(self, card: Card, size: tuple[int, int], box: tuple[float, ...]) -> None:
+    def __init__(self, card: ProposalCard, size: tuple[int, int], box: tuple[float, ...]) -> None:
         self.card, self.size, self.box = card, size, box
 
     def __call__(self, inputs) -> dict:
@@ -118,7 +125,7 @@ def test_window_boxes_follow_the_formula() -> None:
 class RandomNetwork:
     """Scores that depend on the level alone, masks that fill their window."""
 
-    def __init__(self, card: Card, seed: int) -> None:
+    def __init__(self, card: ProposalCard, seed: int) -> None:
         self.card, self.seed = card, seed
         self.floors: list[float] = []
 
@@ -191,7 +198,7 @@ def test_no_object_is_an_ordinary_answer(make_card: MakeCard) -> None:
     some = segmenter(np.zeros((50, 70, 3), np.uint8))
     none = segmenter(np.zeros((50, 70, 3), np.uint8), score_threshold=1)
     assert len(none) == 0 < len(some)
-    for name in ("boxes", "scores", "labels", "mask_logits", "mask_boxes", "masks"):
+    for name in ("boxes", "scores", "labels", "mask_values", "mask_boxes", "masks"):
         a, b = getattr(some, name), getattr(none, name)
         assert (a.dtype, a.shape[1:]) == (b.dtype, b.shape[1:])
 
@@ -247,9 +254,9 @@ def test_a_closed_segmenter_says_so(make_card: MakeCard) -> None:
         segmenter(np.zeros((9, 9, 3), np.uint8))
 
 
-def _card(**changes: object) -> Card:
+def _card(**changes: object) -> ProposalCard:
     """A card for tests that hypothesis runs: those can't take a fixture for each example."""
-    return Card(
+    return ProposalCard(
         task="proposals", architecture="fake", labels=["object"], patch=64, stride=16,
         resize="area", mask_threshold=0.5, score_threshold=0, mask_nms=1, precision="fp32",
         built_by={}, weights_sha256="", **changes,

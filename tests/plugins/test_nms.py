@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import plugins
 from engine.errors import OptionError
 from plugins.nms.cases import Case, cases
-from plugins.nms.op import FUNCTION, NAME, NmsAttributes
+from plugins.nms.op import FIXED_FUNCTION, FUNCTION, NAME, NmsAttributes
 from plugins.nms.reference import batched_nms
 
 OUTPUTS = {
@@ -27,25 +27,28 @@ OUTPUTS = {
 CASES = cases()
 
 
-def _model(case: Case, dynamic: tuple[str, ...] = ()) -> onnx.ModelProto:
+def _model(
+    case: Case, dynamic: tuple[str, ...] = (), body: onnx.FunctionProto = FUNCTION
+) -> onnx.ModelProto:
     inputs = {"boxes": case.boxes, "scores": case.scores}
-    return one_node(NAME, inputs, OUTPUTS, case.attributes.for_node(), FUNCTION, dynamic)
+    return one_node(NAME, inputs, OUTPUTS, case.attributes.for_node(), body, dynamic)
 
 
-def _run(case: Case) -> list[np.ndarray]:
+def _run(case: Case, body: onnx.FunctionProto = FUNCTION) -> list[np.ndarray]:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    model = onnx.inliner.inline_local_functions(_model(case))
+    model = onnx.inliner.inline_local_functions(_model(case, body=body))
     session = ort.InferenceSession(model.SerializeToString(), options)
     return session.run(None, {"boxes": case.boxes, "scores": case.scores})
 
 
+@pytest.mark.parametrize("body", [FUNCTION, FIXED_FUNCTION], ids=["live", "fixed"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_function_is_the_reference(name: str) -> None:
+def test_the_function_is_the_reference(name: str, body: onnx.FunctionProto) -> None:
     """Boxes, scores, classes, indices and counts are the same, to the last bit."""
     case = CASES[name]
     expected = batched_nms(*case)
-    for found, right in zip(_run(case), expected, strict=True):
+    for found, right in zip(_run(case, body), expected, strict=True):
         assert found.dtype == right.dtype
         np.testing.assert_array_equal(found, right)
 
@@ -133,7 +136,7 @@ def test_tensorrt_rtx_builds_it(per_class: bool) -> None:
     pytest.importorskip("tensorrt_rtx", reason="no TensorRT for RTX on this platform")
     boxes = np.zeros((1, 1000, 80, 4) if per_class else (1, 1000, 4), np.float32)
     case = Case(boxes, np.zeros((1, 1000, 80), np.float32), NmsAttributes(0.5, 0.05, 1000, 100))
-    assert build_rtx(_model(case)) > 100_000
+    assert build_rtx(_model(case, body=FIXED_FUNCTION)) > 100_000
 
 
 def build_rtx(model: onnx.ModelProto, profile: dict | None = None) -> int:

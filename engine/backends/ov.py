@@ -1,0 +1,174 @@
+"""OpenVINO: implements `engine.backends.Backend` for ONNX files with a card inside, on CPUs."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from ..card import KEY, Card
+from ..errors import BackendError, ModelError, OptionError
+from . import Tensors, check_interface
+
+PRECISIONS = ("f32", "bf16")
+# Layers that carry the work, and what may lie between two of them: in bf16 all of these, and
+# nothing else, compute in it.
+HEAVY = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"})
+_MOVES = {"Broadcast", "Concat", "Gather", "GatherND", "Interpolate", "Pad", "Reshape", "Slice"}
+_MOVES |= {"Split", "Squeeze", "StridedSlice", "Transpose", "Unsqueeze", "VariadicSplit"}
+_ARITHMETIC = {"Add", "AvgPool", "Clamp", "MaxPool", "Multiply", "PRelu", "Relu", "ROIAlign"}
+FOLLOWERS = frozenset(_MOVES | _ARITHMETIC | {"Subtract"})
+ISLAND = {
+    "name": "DisablePrecisionConversion",
+    "version": "0",
+    "value": "f32:f16,bf16;dynamic:f16,bf16",
+}
+"""OpenVINO's mark, in its IR, of a node that keeps its precision."""
+
+
+class OpenVinoBackend:
+    """A compiled model, and an inference request for each thread."""
+
+    def __init__(self, compiled: Any, card: Card, precision: str) -> None:
+        self._compiled = compiled
+        self._card = card
+        self._precision = precision
+        self._outputs = [output.get_any_name() for output in compiled.outputs]
+        self._local = threading.local()
+
+    @property
+    def name(self) -> str:
+        """E.g. "openvino cpu f32"."""
+        return f"openvino cpu {self._precision}"
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+        return self._card
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Run the graph once.
+
+        Raises:
+            BackendError: OpenVINO failed, or the backend is closed.
+        """
+        if self._compiled is None:
+            raise BackendError("this model is closed; open it again")
+        try:
+            request = getattr(self._local, "request", None)
+            if request is None:
+                request = self._local.request = self._compiled.create_infer_request()
+            request.infer({name: np.ascontiguousarray(v) for name, v in inputs.items()})
+            # The request's tensors are written anew by the next call.
+            return {name: np.array(request.get_tensor(name).data) for name in self._outputs}
+        except Exception as error:  # its exceptions are plain RuntimeErrors
+            shapes = ", ".join(f"{k} {v.dtype} {list(v.shape)}" for k, v in inputs.items())
+            raise BackendError(
+                f"{self.name} failed on {shapes} ({_last_line(error)}); try a smaller picture"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the compiled model."""
+        self._compiled = None
+        self._local = threading.local()
+
+
+def open_model(
+    path: Path, *, device: str = "cpu", threads: int | None = None, precision: str | None = None
+) -> OpenVinoBackend:
+    """Open an ONNX file; see `engine.backends.open_backend`."""
+    precision = precision or "f32"
+    if device != "cpu":
+        raise OptionError(f"backend openvino runs on the cpu here, and device is {device!r}")
+    if precision not in PRECISIONS:
+        raise OptionError(
+            f"openvino has no precision {precision!r} here; choose one of {', '.join(PRECISIONS)}"
+        )
+    try:
+        import onnx
+        import onnx.inliner
+        import openvino
+    except ImportError as error:
+        raise BackendError(
+            f"the package {error.name} is not installed; pip install 'maskrt[openvino]'"
+        ) from error
+    try:
+        proto = onnx.load_from_string(path.read_bytes())
+        # It refuses functions.
+        inlined = onnx.inliner.inline_local_functions(proto)
+        model = openvino.Core().read_model(inlined.SerializeToString())
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not an ONNX model that OpenVINO can load ({_last_line(error)}); export it "
+            "with python export/to_onnx.py"
+        ) from error
+    text = next((entry.value for entry in proto.metadata_props if entry.key == KEY), None)
+    if text is None:
+        raise ModelError(
+            f"{path} has no MaskRT card, so it does not say how to use it; export the model "
+            "with python export/to_onnx.py"
+        )
+    card = Card.from_json(text, path)
+    interface = [
+        (value.get_any_name(), value.get_element_type().to_dtype().name, len(value.partial_shape))
+        for value in model.inputs
+    ]
+    check_interface(card, interface, [value.get_any_name() for value in model.outputs], path)
+    options: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    if precision == "bf16":
+        model = with_islands(model)
+    return OpenVinoBackend(openvino.Core().compile_model(model, "CPU", options), card, precision)
+
+
+def with_islands(model: Any) -> Any:
+    """The model, every node that is not on the way to a heavy layer marked to stay in fp32.
+
+    Python cannot set this mark on a node, so it goes into the model's IR.
+    """
+    import openvino
+
+    islands = _islands(model)
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder) / "model.xml"
+        openvino.serialize(model, text)
+        tree = ElementTree.parse(text)
+        for layer in tree.iter("layer"):
+            if layer.get("name") in islands:
+                info = layer.find("rt_info")
+                info = ElementTree.SubElement(layer, "rt_info") if info is None else info
+                ElementTree.SubElement(info, "attribute", ISLAND)
+        weights = text.with_suffix(".bin").read_bytes()
+    return openvino.Core().read_model(ElementTree.tostring(tree.getroot()), weights)
+
+
+def _islands(model: Any) -> set[str]:
+    wanted: set[str] = set()
+    islands: set[str] = set()
+    for node in reversed(model.get_ordered_ops()):
+        kind = node.get_type_name()
+        follows = kind in FOLLOWERS and node.get_name() in wanted
+        if kind in HEAVY or follows:
+            wanted.update(node.input_value(k).get_node().get_name() for k in _carrying(node, kind))
+        elif kind not in ("Parameter", "Result", "Constant"):
+            islands.add(node.get_friendly_name())
+    return islands
+
+
+def _carrying(node: Any, kind: str) -> range:
+    """The inputs that hold what the node computes; behind the first are coordinates and sizes."""
+    several = kind in HEAVY or kind in ("Add", "Multiply", "Subtract", "Concat")
+    return range(node.get_input_size() if several else 1)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]

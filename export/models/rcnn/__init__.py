@@ -1,0 +1,1 @@
+"""Faster, Mask and Keypoint R-CNN as one graph of fixed shapes."""
