@@ -29,9 +29,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 SPREADS = {  # standard deviation of what predictors say; other layers have 1
     "rpn.head.cls_logits": 2.0,
-    "rpn.head.bbox_pred": 0.25,
+    "rpn.head.bbox_pred": 0.1,
     "roi_heads.box_predictor.cls_score": 2.0,
-    "roi_heads.box_predictor.bbox_pred": 1.0,
+    "roi_heads.box_predictor.bbox_pred": 0.5,
     "roi_heads.mask_predictor.mask_fcn_logits": 2.0,
     "roi_heads.keypoint_predictor.kps_score_lowres": 2.0,
 }

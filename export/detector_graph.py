@@ -75,17 +75,18 @@ def preparation(spec: RcnnSpec, canvas: tuple[int, int] | None) -> str:
     """Nodes that make the canvas of a picture, in ONNX's text form."""
     rules = spec.rules
     mean = ", ".join(str(value) for value in rules.mean)
-    padded = PADDED.replace("MULTIPLE", str(spec.multiple))
+    padded = PADDED.replace("MULTIPLE", str(spec.multiple)).replace("LESS", str(spec.multiple - 1))
     if canvas is not None:
-        resized, placed = "pre_float = Cast <to = 1> (picture)", INSIDE % canvas
+        resized, placed = "pre_sized = Identity (pre_float)", INSIDE % canvas
     elif rules.framework == "torchvision":
-        resized = START + along(1, "picture", "pre_wide") + along(0, "pre_wide", "pre_float")
+        resized = START + along(1, "pre_float", "pre_wide") + along(0, "pre_wide", "pre_sized")
         placed = padded
     else:
-        resized, placed = "pre_float = Cast <to = 1> (picture)", padded
+        resized, placed = "pre_sized = Identity (pre_float)", padded
     return f"""
+        pre_float = Cast <to = 1> (picture)
         {resized}
-        pre_planes = Transpose <perm = [2, 0, 1]> (pre_float)
+        pre_planes = Transpose <perm = [2, 0, 1]> (pre_sized)
         pre_mean_list = Constant <value_floats = [{mean}]> ()
         pre_planar = Constant <value_ints = [1, 3, 1, 1]> ()
         pre_mean = Reshape (pre_mean_list, pre_planar)
@@ -131,10 +132,8 @@ def along(axis: int, source: str, result: str) -> str:
         {p}_after = Min ({p}_next, {p}_end)
         {p}_shape = Constant <value_ints = {shape}> ()
         {p}_weight = Reshape ({p}_flat, {p}_shape)
-        {p}_some = Gather <axis = {axis}> ({source}, {p}_before)
-        {p}_other = Gather <axis = {axis}> ({source}, {p}_after)
-        {p}_first = Cast <to = 1> ({p}_some)
-        {p}_second = Cast <to = 1> ({p}_other)
+        {p}_first = Gather <axis = {axis}> ({source}, {p}_before)
+        {p}_second = Gather <axis = {axis}> ({source}, {p}_after)
         {p}_step = Sub ({p}_second, {p}_first)
         {p}_part = Mul ({p}_step, {p}_weight)
         {result} = Add ({p}_first, {p}_part)
@@ -145,8 +144,11 @@ def along(axis: int, source: str, result: str) -> str:
 PADDED = """
     pre_multiple = Constant <value_ints = [MULTIPLE]> ()
     pre_shape = Shape <start = 2, end = 4> (pre_normal)
-    pre_minus = Neg (pre_shape)
-    pre_missing = Mod (pre_minus, pre_multiple)
+    pre_less = Constant <value_ints = [LESS]> ()
+    pre_more = Add (pre_shape, pre_less)
+    pre_steps = Div (pre_more, pre_multiple)
+    pre_whole = Mul (pre_steps, pre_multiple)
+    pre_missing = Sub (pre_whole, pre_shape)
     pre_none = Constant <value_ints = [0, 0, 0, 0, 0, 0]> ()
     pre_pads = Concat <axis = 0> (pre_none, pre_missing)
     canvas = Pad (pre_normal, pre_pads)

@@ -16,11 +16,16 @@ from engine.errors import BackendError, ModelError
 
 @dataclass(frozen=True)
 class Profile:
-    """The smallest, the usual and the largest input picture, (height, width) each."""
+    """The smallest, the usual and the largest input picture, (height, width) each.
+
+    Attributes:
+        fitted: the same of what the graph resizes it to, for graphs that do.
+    """
 
     smallest: tuple[int, int]
     usual: tuple[int, int]
     largest: tuple[int, int]
+    fitted: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def load_builder() -> Any:
 
 
 def build(graph: onnx.ModelProto, profile: Profile, progress: Progress) -> Plan:
-    """Build a plan from a typed graph with inputs `picture` and `min_score`.
+    """Build a plan from a typed graph whose input `picture` has the profile's sizes.
 
     Args:
         graph: float types are taken as they stand (strongly typed).
@@ -74,6 +79,8 @@ def build(graph: onnx.ModelProto, profile: Profile, progress: Progress) -> Plan:
     shapes = builder.create_optimization_profile()
     sizes = [(*size, 3) for size in (profile.smallest, profile.usual, profile.largest)]
     shapes.set_shape("picture", *sizes)
+    if profile.fitted is not None:
+        shapes.set_shape_input("size", *profile.fitted)
     if config.add_optimization_profile(shapes) < 0:
         raise ModelError(f"TensorRT-RTX refuses the sizes {profile}; give min <= opt <= max")
     plan = builder.build_serialized_network(network, config)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -26,22 +27,35 @@ import onnx
 import typer
 from rich.progress import Progress
 
+import plugins
 from engine import Segmenter
-from engine.card import Card
+from engine.card import Card, InstanceCard
 from engine.errors import OptionError
 from engine.files import write_aside
+from engine.fit import fitted_size
 from engine.picture import Picture, read_picture
 from export import rtx
+from export.detector_parity import compare_detections
 from export.graph import read_onnx, save_onnx, set_card
-from export.precision import to_half, without_row_cuts
+from export.precision import to_half
+from export.tensorrt_graph import for_tensorrt
 from export.verify import check_parity, noise
 from maskrt.console import console
+from plugins import library
 
 
 class Target(str, Enum):
     """What builds the plan."""
 
     rtx = "rtx"
+
+
+class Operators(str, Enum):
+    """How PyramidRoiAlign and BatchedNms are computed."""
+
+    auto = "auto"
+    plugins = "plugins"
+    bodies = "bodies"
 
 
 class Precision(str, Enum):
@@ -56,31 +70,40 @@ def main(
     output: Annotated[Path, typer.Option(help="The plan to write; the card goes to FILE.json.")],
     backend: Annotated[Target, typer.Option(help="The builder.")] = Target.rtx,
     precision: Annotated[Precision, typer.Option()] = Precision.fp16,
-    smallest: Annotated[str, typer.Option("--min", help="Smallest level, HxW.")] = "1x1",
-    usual: Annotated[str, typer.Option("--opt", help="Level to be fastest at.")] = "480x640",
-    largest: Annotated[str, typer.Option("--max", help="Largest level.")] = "2048x2048",
+    operators: Annotated[
+        Operators,
+        typer.Option(help="Our operators as plugins (auto: where they are compiled) or bodies."),
+    ] = Operators.auto,
+    smallest: Annotated[str | None, typer.Option("--min", help="Smallest input, HxW.")] = None,
+    usual: Annotated[str | None, typer.Option("--opt", help="Input to be fastest at.")] = None,
+    largest: Annotated[str | None, typer.Option("--max", help="Largest input.")] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Picture for the parity report; left out: noise.")
     ] = None,
 ) -> None:
     """Compile an exported model; fp16 parity is measured on onnxruntime before."""
-    profile = _profile(smallest, usual, largest)
-    sample = noise() if picture is None else read_picture(picture)
     graph, card = read_onnx(model)
-    rtx.load_builder()  # before the work, not after it
+    profile = _profile(card, smallest, usual, largest)
+    sample = noise() if picture is None else read_picture(picture)
+    trt = rtx.load_builder()  # before the work, not after it
+    with_plugins = _uses_plugins(graph, operators)
+    if with_plugins:
+        plugins.load(trt)
     if precision is Precision.fp16:
         graph, card = _typed(graph, card, model, sample)
 
+    start = time.perf_counter()
     with Progress(console=console) as progress:
-        plan = rtx.build(without_row_cuts(graph), profile, progress)
+        plan = rtx.build(for_tensorrt(graph, with_plugins=with_plugins), profile, progress)
+    seconds = time.perf_counter() - start
+    sizes = (profile.smallest, profile.usual, profile.largest)
     card = replace(
         card,
         runtime={
             "flavour": f"tensorrt-{backend.value}",
             "version": plan.version,
-            "min": smallest,
-            "opt": usual,
-            "max": largest,
+            "operators": "plugins" if with_plugins else "bodies",
+            **{key: f"{h}x{w}" for key, (h, w) in zip(("min", "opt", "max"), sizes, strict=True)},
         },
         plan_sha256=hashlib.sha256(plan.data).hexdigest(),
     )
@@ -89,8 +112,17 @@ def main(
         beside.write_text(card.to_json(indent=2) + "\n")
     console.print(
         f"wrote {output} ({len(plan.data) / 1e6:.1f} MB, {precision.value}, TensorRT-RTX "
-        f"{plan.version}) and {output}.json; built, not executed: running it needs a GPU"
+        f"{plan.version}, {seconds:.1f} s) and {output}.json; built, not executed: running it "
+        "needs a GPU"
     )
+
+
+def _uses_plugins(graph: onnx.ModelProto, operators: Operators) -> bool:
+    if not any(node.op_type in library.OPERATORS for node in graph.graph.node):
+        return False
+    if operators is Operators.auto:
+        return library.find() is not None
+    return operators is Operators.plugins
 
 
 def _typed(
@@ -105,19 +137,48 @@ def _typed(
         path = Path(folder) / "typed.onnx"
         save_onnx(half, path)
         with Segmenter(model) as reference, Segmenter(path) as typed:
-            parity = check_parity(reference.backend, typed.backend, sample)
-    console.print(parity.table("fp32", "fp16 (typed graph on onnxruntime)"))
-    parity.require(score=0.05, mask=0.1, same_windows=0.95)
+            names = "fp32", "fp16 (typed graph on onnxruntime)"
+            if isinstance(card, InstanceCard):
+                found = compare_detections(reference, typed, sample)
+                console.print(found.table(*names))
+                found.require(matched=0.9, score=0.1, masks=0.95)
+            else:
+                windows = check_parity(reference.backend, typed.backend, sample)
+                console.print(windows.table(*names))
+                windows.require(score=0.05, mask=0.1, same_windows=0.95)
     return half, card
 
 
-def _profile(smallest: str, usual: str, largest: str) -> rtx.Profile:
+def _profile(
+    card: Card, smallest: str | None, usual: str | None, largest: str | None
+) -> rtx.Profile:
+    """Sizes as the user gives them; what is left out is as the model wants it."""
+    defaults = ((1, 1), (480, 640), (2048, 2048))
+    fits = isinstance(card, InstanceCard) and card.framework == "torchvision" and not card.canvas
+    if isinstance(card, InstanceCard):
+        if card.canvas:
+            canvas = card.canvas[0], card.canvas[1]
+            defaults = (canvas, canvas, canvas)
+        elif fits:
+            defaults = ((32, 32), (480, 640), (2160, 3840))
+        else:  # a picture comes in resized
+            side = card.largest_side
+            defaults = ((32, 32), fitted_size(480, 640, card), (side, side))
     sizes = []
-    for option, text in (("--min", smallest), ("--opt", usual), ("--max", largest)):
-        height, _, width = text.partition("x")
-        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+    for option, text, default in zip(
+        ("--min", "--opt", "--max"), (smallest, usual, largest), defaults, strict=True
+    ):
+        height, _, width = (text or "").partition("x")
+        if text is not None and not (height.isdecimal() and width.isdecimal()):
             raise OptionError(f"{option} is {text!r}; give height x width, like 480x640")
-        sizes.append((int(height), int(width)))
+        sizes.append(default if text is None else (int(height), int(width)))
+        if 0 in sizes[-1]:
+            raise OptionError(f"{option} is {text!r}; give sides of 1 or more")
     if any(not a <= b <= c for a, b, c in zip(*sizes, strict=True)):
-        raise OptionError(f"--min {smallest} --opt {usual} --max {largest} do not rise; swap them")
-    return rtx.Profile(*sizes)
+        raise OptionError(f"--min, --opt and --max are {sizes} and do not rise; swap them")
+    if not fits:
+        return rtx.Profile(*sizes)
+    assert isinstance(card, InstanceCard)
+    side = card.largest_side
+    fitted = ((32, 32), fitted_size(*sizes[1], card), (side, side))
+    return rtx.Profile(*sizes, fitted=fitted)

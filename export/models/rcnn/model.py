@@ -71,7 +71,7 @@ class Rcnn(nn.Module):
             regions = self.regions(some[None], features, others=True)
             if self.mask:
                 # Row by row; -1 stands in rows that are no detections, of which there are none.
-                found = first_rows(torch.relu(classes)[:, None], count)[:, 0]
+                found = first_rows(torch.where(classes < 0, 0, classes)[:, None], count)[:, 0]
                 masks = self.mask(regions, found)
                 masks = pad_rows(masks.flatten(1), boxes).unflatten(1, masks.shape[1:])
             if self.keypoint:
