@@ -62,7 +62,7 @@ class Instances:
     category_ids: list[int] = field(repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.keypoints.size == 0:  # so that it is indexed like the rest
+        if len(self.keypoints) != len(self.scores):  # none were given: indexed like the rest
             none = np.zeros((len(self.scores), 0, 3), np.float32)
             object.__setattr__(self, "keypoints", none)
 

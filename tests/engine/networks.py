@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from engine import ProposalCard
+from engine import InstanceCard, ProposalCard
 
 PATCH, STRIDE, CELLS = 64, 16, 56
 SCALES = [2.0 ** (k / 2) for k in range(-4, 4)]
@@ -25,6 +25,17 @@ def card(**changes: object) -> ProposalCard:
         "precision": "fp32", "built_by": {"maskrt": "0"}, "weights_sha256": "",
     }  # fmt: skip
     return ProposalCard(**(fields | changes))
+
+
+def instance_card(**changes: object) -> InstanceCard:
+    """A valid card of a detector, with some fields changed."""
+    fields: dict = {
+        "task": "instances", "architecture": "fake", "labels": ["cat", "dog"], "mask_size": 28,
+        "mask_threshold": 0.5, "score_threshold": 0.05, "top": 100, "framework": "torchvision",
+        "smallest_side": 800, "largest_side": 1333, "canvas": [], "category_ids": [17, 18],
+        "precision": "fp32", "built_by": {"maskrt": "0"}, "weights_sha256": "",
+    }  # fmt: skip
+    return InstanceCard(**(fields | changes))
 
 
 def answer(scores: np.ndarray, windows: np.ndarray, masks: np.ndarray, rows: int, floor: float):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import RectangleNetwork, grid
+from networks import answer as padded
 
 from engine import (
     BackendError,
@@ -26,58 +28,6 @@ MakeCard = Callable[..., Card]
 SCALES = [2.0 ** (k / 2) for k in range(-4, 4)]
 
 
-def _answer(scores: np.ndarray, windows: np.ndarray, masks: np.ndarray, rows: int, floor: float):
-    """What a graph gives: the best `rows`, padded, and how many reach the floor."""
-    order = np.argsort(-scores, kind="stable")[:rows]
-    count = int((scores[order] >= floor).sum())
-    padded = {
-        "scores": np.zeros(rows, np.float32),
-        "windows": np.zeros((rows, 2), np.int32),
-        "masks": np.zeros((rows, *masks.shape[1:]), np.float32),
-        "count": np.array([count], np.int32),
-    }
-    for name, values in (("scores", scores), ("windows", windows), ("masks", masks)):
-        padded[name][: len(order)] = values[order]
-    return padded
-
-
-def _grid(height: int, width: int) -> np.ndarray:
-    """Every window of a level, [K, 2]."""
-    rows, columns = np.mgrid[0 : height // 16 + 1, 0 : width // 16 + 1]
-    return np.stack([rows.ravel(), columns.ravel()], 1)
-
-
-class EdgeNetwork:
-    """Knows where a rectangle lies in the picture; its masks' logits are distances to its edges.
-
-    The mask of a window is computed in the coordinates of the level that it was given, as a
-    network would: what is tested is the way back to the picture. A cell's logit is the distance
-    of its centre to the nearest edge, clipped, so that bilinear interpolation is zero on it.
-    """
-
-    def __init__(self, card: ProposalCard, size: tuple[int, int], box: tuple[float, ...]) -> None:
-        self.card, self.size, self.box = card, size, box
-
-    def __call__(self, inputs) -> dict:
-        height, width = inputs["picture"].shape[:2]
-        assert inputs["picture"].dtype == np.uint8
-        per_pixel = np.array([width / self.size[1], height / self.size[0]])
-        x0, y0, x1, y1 = np.array(self.box) * np.tile(per_pixel, 2)
-        windows = _grid(height, width)
-        cells = (np.arange(56) + 0.5) * (64 / 56) - 32
-        masks = []
-        for i, j in windows:
-            x, y = 16 * j + cells, 16 * i + cells
-            inside_x = np.minimum(x - x0, x1 - x)[None, :]
-            inside_y = np.minimum(y - y0, y1 - y)[:, None]
-            masks.append(np.minimum(inside_x, inside_y))
-        masks = np.array(masks, np.float32)
-        # The window whose centre is nearest to the rectangle's is the best one.
-        away = np.hypot(16 * windows[:, 1] - (x0 + x1) / 2, 16 * windows[:, 0] - (y0 + y1) / 2)
-        scores = (1 / (1 + away)).astype(np.float32)
-        return _answer(scores, windows, masks, self.card.proposals, inputs["min_score"][0])
-
-
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("size", [(240, 320), (203, 311), (97, 250)])
 @pytest.mark.parametrize("corner", ["middle", "top left", "bottom right"])
@@ -91,7 +41,7 @@ def test_windows_map_to_the_picture_exactly(
     y0 = {"middle": 0.17 * height, "top left": 0.0, "bottom right": height - side}[corner]
     box = (x0, y0, x0 + side, y0 + side)
     card = make_card(proposals=1)
-    segmenter = Segmenter(FakeBackend(card, EdgeNetwork(card, size, box)))
+    segmenter = Segmenter(FakeBackend(card, RectangleNetwork(card, size, box)))
     found = segmenter(np.zeros((*size, 3), np.uint8), scales=[scale])
     assert len(found) == 1
     np.testing.assert_allclose(found.boxes[0], box, atol=0.5 + 1e-3)
@@ -130,7 +80,7 @@ class RandomNetwork:
         self.floors: list[float] = []
 
     def level(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        windows = _grid(height, width)
+        windows = grid(height, width)
         rng = np.random.default_rng([self.seed, height, width])
         return rng.random(len(windows)).astype(np.float32), windows
 
@@ -138,7 +88,7 @@ class RandomNetwork:
         scores, windows = self.level(*inputs["picture"].shape[:2])
         self.floors.append(float(inputs["min_score"][0]))
         masks = np.ones((len(windows), 2, 2), np.float32)
-        return _answer(scores, windows, masks, self.card.proposals, self.floors[-1])
+        return padded(scores, windows, masks, self.card.proposals, self.floors[-1])
 
 
 @settings(max_examples=50, deadline=None)
@@ -210,7 +160,7 @@ def test_windows_without_a_pixel_are_no_objects(make_card: MakeCard) -> None:
     def answer(inputs) -> dict:
         windows = np.array([[0, 0], [1, 1]])
         masks = np.array([np.full((2, 2), -5), np.full((2, 2), 5)], np.float32)
-        return _answer(np.array([0.9, 0.8], np.float32), windows, masks, 5, 0)
+        return padded(np.array([0.9, 0.8], np.float32), windows, masks, 5, 0)
 
     found = Segmenter(FakeBackend(card, answer))(np.zeros((40, 40, 3), np.uint8))
     np.testing.assert_allclose(found.scores, [0.8])
