@@ -60,7 +60,7 @@ def main(
     """Time all forms."""
     if rounds < 1:
         raise OptionError(f"--rounds is {rounds}; give 1 or more")
-    pixels = _scene() if picture is None else read_picture(picture)
+    pixels = scene() if picture is None else read_picture(picture)
     with console.status("weights that behave like trained ones, and exports"):
         model = network(NAME, [pixels])
         with tempfile.TemporaryDirectory() as folder:
@@ -80,9 +80,10 @@ def main(
     console.print(_table(times, pixels, rounds))
 
 
-def _scene() -> Picture:
-    scene = draw_scene(np.random.default_rng(3), 640).picture
-    return np.ascontiguousarray(scene[80:560])
+def scene() -> Picture:
+    """The picture of 640 x 480, drawn."""
+    drawn = draw_scene(np.random.default_rng(3), 640).picture
+    return np.ascontiguousarray(drawn[80:560])
 
 
 def _forms(model: nn.Module, pixels: Picture, folder: Path) -> Iterator[tuple[str, Call]]:
@@ -151,25 +152,16 @@ def _cut(model: onnx.ModelProto) -> onnx.ModelProto:
     """The export up to the small masks: what its paste Loop reads."""
     graph = model.graph
     producers = {output: node for node in graph.node for output in node.output}
-    loop = next(node for node in graph.node if node.op_type == "Loop")
-    # The masks come to it ringed; what was padded is the last Pad before it.
-    name, pad = "", None
-    stack = [*loop.input, *_outer(loop)]
-    seen: set[str] = set()
-    while stack:
-        name = stack.pop()
-        node = producers.get(name)
-        if node is None or name in seen:
-            continue
-        seen.add(name)
-        if node.op_type == "Pad":
-            pad = node
-        else:
-            stack.extend(node.input)
-    assert pad is not None, "the export has no paste Loop"
+    # From the masks' probabilities on, until something pads them: that is pasting.
+    masks = [node for node in graph.node if node.op_type == "Sigmoid"][-1].output[0]
+    while True:
+        readers = [n for n in graph.node if masks in n.input and n.op_type != "Shape"]
+        if not readers or readers[0].op_type in ("Pad", "Loop"):
+            break
+        masks = readers[0].output[0]
     del graph.output[3]
     graph.output.append(
-        helper.make_tensor_value_info(pad.input[0], onnx.TensorProto.FLOAT, ["n", 1, MASK, MASK])
+        helper.make_tensor_value_info(masks, onnx.TensorProto.FLOAT, ["n", 1, MASK, MASK])
     )
     needed, kept = [output.name for output in graph.output], set()
     while needed:

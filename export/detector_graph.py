@@ -59,6 +59,7 @@ def trace(model: Rcnn, canvas: tuple[int, int] | None = None) -> onnx.ModelProto
         )
     assert program is not None
     proto = program.model_proto
+    _own_biases(proto.graph)
     _prepend(proto, preparation(model.spec, canvas), canvas)
     # Inside, rows are cut to `count`: shapes that the exporter noted there are not the real ones.
     del proto.graph.value_info[:]
@@ -79,7 +80,9 @@ def preparation(spec: RcnnSpec, canvas: tuple[int, int] | None) -> str:
     if canvas is not None:
         resized, placed = "pre_sized = Identity (pre_float)", INSIDE % canvas
     elif rules.framework == "torchvision":
-        resized = START + along(1, "pre_float", "pre_wide") + along(0, "pre_wide", "pre_sized")
+        resized = (
+            START + along(1, "pre_float", "pre_wide") + along(0, "pre_wide", "pre_rows_done") + END
+        )
         placed = padded
     else:
         resized, placed = "pre_sized = Identity (pre_float)", padded
@@ -100,18 +103,41 @@ START = """
     pre_nothing = Constant <value_float = 0.0> ()
     pre_no = Constant <value_int = 0> ()
     pre_yes = Constant <value_int = 1> ()
+    pre_last = Constant <value_ints = [1]> ()
+    pre_channels = Constant <value_ints = [1, 3]> ()
+    pre_all = Constant <value_ints = [-1]> ()
     pre_high, pre_across = Split <num_outputs = 2> (size)
+"""
+END = """
+    pre_three = Constant <value_ints = [3]> ()
+    pre_sides = Concat <axis = 0> (size, pre_three)
+    pre_sized = Reshape (pre_rows_done, pre_sides)
 """
 
 
 def along(axis: int, source: str, result: str) -> str:
-    """Nodes that resize [height, width, 3] along one axis to the length that `size` says.
+    """Nodes that resize a picture along one axis to the length that `size` says.
 
     Written out, because every runtime's Resize rounds its coordinates in its own way: 1e-4 of a
     pixel, which a network makes a hundredth of a score. This is PyTorch's arithmetic, in fp32.
+    Columns come first, from [height, width, 3] to [height, new width * 3]; then rows of these.
     """
     wanted, p = ("pre_high", "pre_across")[axis], f"pre_{'yx'[axis]}"
-    shape = ("[-1, 1, 1]", "[-1, 1]")[axis]
+    # Elements side by side have to have weights side by side: three channels are too few for it.
+    flat = f"""
+        {p}_column = Unsqueeze ({p}_part, pre_last)
+        {p}_three = Expand ({p}_column, pre_channels)
+        {p}_weight = Reshape ({p}_three, pre_all)
+        {p}_some = Gather <axis = 1> ({source}, {p}_before)
+        {p}_other = Gather <axis = 1> ({source}, {p}_after)
+        {p}_first = Flatten ({p}_some)
+        {p}_second = Flatten ({p}_other)
+    """
+    rows = f"""
+        {p}_weight = Unsqueeze ({p}_part, pre_last)
+        {p}_first = Gather <axis = 0> ({source}, {p}_before)
+        {p}_second = Gather <axis = 0> ({source}, {p}_after)
+    """
     return f"""
         {p}_have = Shape <start = {axis}, end = {axis + 1}> ({source})
         {p}_length = Cast <to = 1> ({p}_have)
@@ -125,18 +151,15 @@ def along(axis: int, source: str, result: str) -> str:
         {p}_at = Sub ({p}_scaled, pre_half)
         {p}_place = Max ({p}_at, pre_nothing)
         {p}_floor = Floor ({p}_place)
-        {p}_flat = Sub ({p}_place, {p}_floor)
+        {p}_part = Sub ({p}_place, {p}_floor)
         {p}_before = Cast <to = 7> ({p}_floor)
         {p}_next = Add ({p}_before, pre_yes)
         {p}_end = Sub ({p}_have, pre_yes)
         {p}_after = Min ({p}_next, {p}_end)
-        {p}_shape = Constant <value_ints = {shape}> ()
-        {p}_weight = Reshape ({p}_flat, {p}_shape)
-        {p}_first = Gather <axis = {axis}> ({source}, {p}_before)
-        {p}_second = Gather <axis = {axis}> ({source}, {p}_after)
+        {flat if axis else rows}
         {p}_step = Sub ({p}_second, {p}_first)
-        {p}_part = Mul ({p}_step, {p}_weight)
-        {result} = Add ({p}_first, {p}_part)
+        {p}_share = Mul ({p}_step, {p}_weight)
+        {result} = Add ({p}_first, {p}_share)
     """
 
 
@@ -169,6 +192,20 @@ INSIDE = """
     pre_empty = Constant <value_float = 0.0> ()
     canvas = Where (pre_inside, pre_normal, pre_empty)
 """
+
+
+def _own_biases(graph: onnx.GraphProto) -> None:
+    """Give each convolution a bias of its own: OpenVINO fuses none that several share."""
+    biases = {tensor.name: tensor for tensor in graph.initializer}
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in biases:
+            name = node.input[2]
+            if name in seen:
+                node.input[2] = f"{name}_of_{node.name}"
+                graph.initializer.add().CopyFrom(biases[name])
+                graph.initializer[-1].name = node.input[2]
+            seen.add(name)
 
 
 def _prepend(proto: onnx.ModelProto, text: str, canvas: tuple[int, int] | None) -> None:

@@ -29,9 +29,11 @@ def segment(
     top: Annotated[int | None, typer.Option(help="Results at most.")] = None,
     image_id: Annotated[int, typer.Option(help="For the COCO results.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    backend: Annotated[str | None, typer.Option(help="onnxruntime or openvino.")] = None,
+    precision: Annotated[str | None, typer.Option(help="bf16: with openvino.")] = None,
 ) -> None:
     """Find the objects of a picture."""
-    with Segmenter(model, device=device) as segmenter:
+    with Segmenter(model, device=device, backend=backend, precision=precision) as segmenter:
         pixels = read_picture(picture)
         start = time.perf_counter()
         found = segmenter(pixels, score_threshold=score_threshold, mask_nms=mask_nms, top=top)
@@ -68,12 +70,13 @@ def _table(found: Instances) -> Table:
     table = Table(title="objects")
     for column in ("", "label", "score", "x", "y", "width", "height", "pixels"):
         table.add_column(column, justify="left" if column == "label" else "right")
-    crops = found[:SHOWN].crops()
-    for k, crop in enumerate(crops):
-        x0, y0, x1, y1 = crop.box
-        numbers = (x0, y0, x1 - x0, y1 - y0, int(crop.mask.sum()))
+    crops = found[:SHOWN].crops() if found.has_masks else None
+    for k, box in enumerate(found.boxes[:SHOWN]):
+        x0, y0, x1, y1 = box.round().astype(int).tolist()
+        numbers = [x0, y0, x1 - x0, y1 - y0]
         label = found.names[found.labels[k]]
-        table.add_row(str(k + 1), label, f"{found.scores[k]:.3f}", *map(str, numbers))
+        pixels = "" if crops is None else str(int(crops[k].mask.sum()))
+        table.add_row(str(k + 1), label, f"{found.scores[k]:.3f}", *map(str, numbers), pixels)
     if len(found) > SHOWN:
         table.caption = f"and {len(found) - SHOWN} more"
     return table

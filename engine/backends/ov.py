@@ -33,11 +33,11 @@ ISLAND = {
 class OpenVinoBackend:
     """A compiled model, and an inference request for each thread."""
 
-    def __init__(self, compiled: Any, card: Card, precision: str) -> None:
+    def __init__(self, compiled: Any, card: Card, precision: str, outputs: list[str]) -> None:
         self._compiled = compiled
         self._card = card
         self._precision = precision
-        self._outputs = [output.get_any_name() for output in compiled.outputs]
+        self._outputs = outputs
         self._local = threading.local()
 
     @property
@@ -64,7 +64,10 @@ class OpenVinoBackend:
                 request = self._local.request = self._compiled.create_infer_request()
             request.infer({name: np.ascontiguousarray(v) for name, v in inputs.items()})
             # The request's tensors are written anew by the next call.
-            return {name: np.array(request.get_tensor(name).data) for name in self._outputs}
+            return {
+                name: np.array(request.get_output_tensor(k).data)
+                for k, name in enumerate(self._outputs)
+            }
         except Exception as error:  # its exceptions are plain RuntimeErrors
             shapes = ", ".join(f"{k} {v.dtype} {list(v.shape)}" for k, v in inputs.items())
             raise BackendError(
@@ -117,16 +120,26 @@ def open_model(
         (value.get_any_name(), value.get_element_type().to_dtype().name, len(value.partial_shape))
         for value in model.inputs
     ]
-    check_interface(card, interface, [value.get_any_name() for value in model.outputs], path)
+    # By the file: OpenVINO may know a result by several names.
+    outputs = [value.name for value in proto.graph.output]
+    check_interface(card, interface, outputs, path)
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
     }
     if threads is not None:
+        if threads < 1:
+            raise OptionError(f"threads is {threads}; give 1 or more, or leave it out")
         options["INFERENCE_NUM_THREADS"] = threads
+    core = openvino.Core()
     if precision == "bf16":
+        if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise BackendError("this CPU has no bf16; leave precision out")
         model = with_islands(model)
-    return OpenVinoBackend(openvino.Core().compile_model(model, "CPU", options), card, precision)
+    compiled = core.compile_model(model, "CPU", options)
+    if precision == "bf16":
+        _check_islands(compiled)
+    return OpenVinoBackend(compiled, card, precision, outputs)
 
 
 def with_islands(model: Any) -> Any:
@@ -150,17 +163,39 @@ def with_islands(model: Any) -> Any:
     return openvino.Core().read_model(ElementTree.tostring(tree.getroot()), weights)
 
 
+def _check_islands(compiled: Any) -> None:
+    """Refuse a model whose ranking is not in fp32: another OpenVINO may know another mark."""
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = node.get_rt_info()
+        kind, precision = (info[k].astype(str) for k in ("layerType", "runtimePrecision"))
+        if kind in ("TopK", "Softmax") and precision == "bf16":
+            raise BackendError(
+                f"this OpenVINO computes {node.get_friendly_name()} in bf16, although it should "
+                "stay in fp32; leave precision out, or pip install 'openvino>=2026.4'"
+            )
+
+
 def _islands(model: Any) -> set[str]:
+    nodes = model.get_ordered_ops()
     wanted: set[str] = set()
     islands: set[str] = set()
-    for node in reversed(model.get_ordered_ops()):
+    for node in reversed(nodes):
         kind = node.get_type_name()
         follows = kind in FOLLOWERS and node.get_name() in wanted
         if kind in HEAVY or follows:
             wanted.update(node.input_value(k).get_node().get_name() for k in _carrying(node, kind))
-        elif kind not in ("Parameter", "Result", "Constant"):
+        else:
             islands.add(node.get_friendly_name())
-    return islands
+    # The first layer too: a pixel has eight bits, and so has bf16, its sign and mean included.
+    depth: dict[str, int] = {}
+    for node in nodes:
+        before = (node.input_value(k).get_node().get_name() for k in range(node.get_input_size()))
+        heavy = node.get_type_name() in HEAVY
+        depth[node.get_name()] = max((depth[name] for name in before), default=0) + heavy
+        if depth[node.get_name()] <= 1:
+            islands.add(node.get_friendly_name())
+    kinds = {node.get_friendly_name(): node.get_type_name() for node in nodes}
+    return {name for name in islands if kinds[name] not in ("Parameter", "Result", "Constant")}
 
 
 def _carrying(node: Any, kind: str) -> range:
