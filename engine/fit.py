@@ -76,7 +76,11 @@ def fitted(picture: Picture, size: tuple[int, int], card: InstanceCard) -> Pictu
 
 
 def pillow_bilinear(picture: Picture, size: tuple[int, int]) -> Picture:
-    """`picture` [H, W, C] at `size` (height, width) as Pillow's Image.BILINEAR makes it."""
+    """`picture` [H, W, C] at `size` (height, width) as Pillow's Image.BILINEAR makes it.
+
+    Columns first. From 13.0 on Pillow takes rows first where more than twice as many rows as
+    columns go, which changes last bits; before, as in all of detectron2's time, it did not.
+    """
     if picture.shape[1] != size[1]:
         picture = _resampled(picture.swapaxes(0, 1), size[1]).swapaxes(0, 1)
     if picture.shape[0] != size[0]:

@@ -57,7 +57,7 @@ def test_no_picture_becomes_gigantic() -> None:
         fitted_size(1000, 1000, card)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0, 1000), source=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     target=st.tuples(st.integers(1, 60), st.integers(1, 60)),
@@ -65,12 +65,13 @@ def test_no_picture_becomes_gigantic() -> None:
 def test_pillow_to_the_last_bit(
     seed: int, source: tuple[int, int], target: tuple[int, int]
 ) -> None:
-    """Larger and smaller, both sides alike, as a picture is fitted.
+    """Larger and smaller, in either direction, columns first.
 
-    (From 13.0 on Pillow takes the shrinking side first when only one of them grows.)
+    From 13.0 on Pillow takes rows first where many more rows than columns go, and rounds twice
+    the other way round; what detectron2's results were published with did not.
     """
-    sides = list(zip(source, target, strict=True))
-    assume(all(a <= b for a, b in sides) or all(a >= b for a, b in sides))
+    rows, columns = source[0] - target[0], source[1] - target[1]
+    assume(not (rows > 0 and rows > 2 * columns))
     image = pytest.importorskip("PIL.Image", reason="Pillow is compared with")
     picture = np.random.default_rng(seed).integers(0, 256, (*source, 3), np.uint8)
     expected = image.fromarray(picture).resize(target[::-1], image.Resampling.BILINEAR)
