@@ -196,7 +196,9 @@ _BODY = """
         union = Sub (areas, shared)
         iou = Div (shared, union)
         threshold = Constant <value_float: float = @iou_threshold> ()
-        over = Greater (iou, threshold)
+        above_threshold = Greater (iou, threshold)
+        touches = Greater (shared, zero)
+        over = And (above_threshold, touches)
 
         class_row = Unsqueeze (class, last)
         class_column = Unsqueeze (class, middle)
