@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from maskrt.cli import COMMANDS
@@ -30,7 +31,7 @@ def test_every_command_has_help(name: str) -> None:
     """`maskrt NAME --help` exits with 0 and shows its options."""
     done = _run("-m", "maskrt", name, "--help")
     assert done.returncode == 0, done.stderr
-    assert "--output" in done.stdout or "--json" in done.stdout
+    assert any(option in done.stdout for option in ("--output", "--json", "--against"))
 
 
 @pytest.mark.parametrize(("name", "script"), SCRIPTS.items())
@@ -113,3 +114,27 @@ def test_segment_writes_what_was_asked_for(exported: Path, tmp_path: Path) -> No
     assert "objects in 220 x 200 pixels" in done.stdout
     assert (tmp_path / "r.json").exists()
     assert cv2.imread(str(tmp_path / "d.png")).shape == picture.shape
+
+
+def test_verify_passes_a_model_and_refuses_another(exported: Path, tmp_path: Path) -> None:
+    """A model agrees with itself; one whose scores are not the same is refused with the figures."""
+    photo = ROOT / "maskrt" / "data" / "coins.png"
+    command = ("-m", "maskrt", "verify", exported, "--images", photo, "--against")
+    done = _run(*command, exported)
+    assert done.returncode == 0, done.stderr
+    assert "passed: 100.0%" in done.stdout
+    graph = onnx.load(exported)
+    for tensor in graph.graph.initializer:
+        if "score" in tensor.name and tensor.name.endswith("weight"):
+            array = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array * np.float32(0.3), tensor.name))
+    onnx.save(graph, tmp_path / "worse.onnx")
+    done = _run("-m", "maskrt", "verify", tmp_path / "worse.onnx", "--images", photo,
+                "--against", exported)  # fmt: skip
+    assert done.returncode == 1
+    assert "differs:" in done.stderr
+    (tmp_path / "none").mkdir()
+    done = _run("-m", "maskrt", "verify", exported, "--images", tmp_path / "none",
+                "--against", exported)  # fmt: skip
+    assert done.returncode == 1
+    assert "has no pictures" in done.stderr
