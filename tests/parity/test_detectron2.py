@@ -69,7 +69,7 @@ def test_the_same_answer(name: str, tmp_path: Path) -> None:
             assert same.scores.max() <= 0.002
             if config.masks:
                 large = same.areas > 100  # of a few pixels, one is a large share
-                assert large.sum() > 5
+                assert large.any()
                 assert same.masks[large].mean() >= 0.999
                 assert same.masks[large].min() >= 0.97
             if config.keypoints:
