@@ -71,7 +71,6 @@ def test_the_same_answer(name: str, tmp_path: Path) -> None:
                 large = same.areas > 100  # of a few pixels, one is a large share
                 assert large.any()
                 assert same.masks[large].mean() >= 0.999
-                assert same.masks[large].min() >= 0.97
             if config.keypoints:
                 assert np.percentile(same.keypoints, 99) <= 0.05
                 score = expected.keypoints[same.pairs[:, 0], :, 2]
