@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from engine.card import InstanceCard
-from export.graph import add_bodies, quiet, weights_digest
+from export.graph import finish, quiet, weights_digest
 from export.labels import KEYPOINTS, default_labels
 from export.models import rows
 from export.models.rcnn.model import Detections, Rcnn
@@ -61,15 +61,7 @@ def trace(model: Rcnn, canvas: tuple[int, int] | None = None) -> onnx.ModelProto
     proto = program.model_proto
     _own_biases(proto.graph)
     _prepend(proto, preparation(model.spec, canvas), canvas)
-    # Inside, rows are cut to `count`: shapes that the exporter noted there are not the real ones.
-    del proto.graph.value_info[:]
-    for node in proto.graph.node:
-        del node.metadata_props[:]
-    del proto.metadata_props[:]
-    add_bodies(proto)
-    proto.producer_name = "maskrt"
-    onnx.checker.check_model(proto)
-    return proto
+    return finish(proto)
 
 
 def _own_biases(graph: onnx.GraphProto) -> None:

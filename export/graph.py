@@ -47,13 +47,13 @@ def trace(model: DenseDeepMask) -> onnx.ModelProto:
         )
     assert program is not None
     proto = program.model_proto
-    return _finish(proto)
-
-
-def _finish(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Name the dynamic sizes, add function bodies, and drop what only the exporter needed."""
     for k, name in enumerate(("height", "width")):
         proto.graph.input[0].type.tensor_type.shape.dim[k].dim_param = name
+    return finish(proto)
+
+
+def finish(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Add function bodies to a traced model, in place, and drop what only the exporter needed."""
     # Inside, rows are cut to `count`: shapes that the exporter noted there are not the real ones.
     del proto.graph.value_info[:]
     for node in proto.graph.node:
@@ -65,8 +65,12 @@ def _finish(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def add_bodies(proto: onnx.ModelProto) -> None:
+def add_bodies(proto: onnx.ModelProto, target: str = "onnxruntime") -> None:
     """Give each of our operators that a model has its definition, as a model-local function.
+
+    Args:
+        proto: a model without functions.
+        target: what will run it, as in `plugins.functions`.
 
     Raises:
         ModelError: two nodes of an operator need different bodies, and a model holds one.
@@ -76,7 +80,7 @@ def add_bodies(proto: onnx.ModelProto) -> None:
     for node in proto.graph.node:
         if node.domain != DOMAIN:
             continue
-        body = FUNCTIONS[node.op_type] if node.op_type in FUNCTIONS else body_of(node)
+        body = FUNCTIONS[node.op_type] if node.op_type in FUNCTIONS else body_of(node, target)
         if bodies.setdefault(node.op_type, body) != body:
             raise ModelError(
                 f"the model's {node.op_type} nodes have different levels or differ in aligned; "

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from ..card import Card
+from ..card import KEY, Card
 from ..errors import ModelError, OptionError
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -61,7 +61,7 @@ def open_backend(
             "bf16", in which boxes, scores and their ranking stay in fp32.
 
     Raises:
-        OptionError: an unknown backend.
+        OptionError: an unknown backend, or an option out of its range.
         ModelError: no such file, or one that no backend here opens.
         BackendError: the backend is not installed or lacks the device.
     """
@@ -76,6 +76,8 @@ def open_backend(
             f"{path} is a TensorRT plan, and this version runs ONNX files; give the .onnx file "
             "that the plan was built from"
         )
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}; give 1 or more, or leave it out for all cores")
     if backend == "openvino":
         from . import ov
 
@@ -87,6 +89,20 @@ def open_backend(
     from . import ort
 
     return ort.open_model(path, device=device, threads=threads)
+
+
+def card_of(metadata: Mapping[str, str], path: Path) -> Card:
+    """The card in an ONNX file's metadata.
+
+    Raises:
+        ModelError: it has none, or a damaged one.
+    """
+    if KEY not in metadata:
+        raise ModelError(
+            f"{path} has no MaskRT card, so it does not say how to use it; export the model "
+            "with python export/to_onnx.py"
+        )
+    return Card.from_json(metadata[KEY], path)
 
 
 def check_interface(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..card import KEY, Card
+from ..card import Card
 from ..errors import BackendError, ModelError, OptionError
-from . import Tensors, check_interface
+from . import Tensors, card_of, check_interface
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64"}
@@ -61,8 +61,6 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     """Open an ONNX file; see `engine.backends.open_backend`."""
     if device not in PROVIDERS:
         raise OptionError(f"there is no device {device!r}; choose one of {', '.join(PROVIDERS)}")
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads is {threads}; give 1 or more, or leave it out for all cores")
     try:
         import onnxruntime as ort
     except ImportError as error:
@@ -92,13 +90,7 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
             f"onnxruntime could not start its {device} provider; check the GPU driver and that "
             "CUDA and cuDNN fit this onnxruntime-gpu, or leave device out"
         )
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
-    if text is None:
-        raise ModelError(
-            f"{path} has no MaskRT card, so it does not say how to use it; export the model "
-            "with python export/to_onnx.py"
-        )
-    card = Card.from_json(text, path)
+    card = card_of(session.get_modelmeta().custom_metadata_map, path)
     inputs = [(v.name, TYPES.get(v.type, v.type), len(v.shape)) for v in session.get_inputs()]
     check_interface(card, inputs, [v.name for v in session.get_outputs()], path)
     return OrtBackend(session, card, device)

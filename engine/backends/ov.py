@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..card import KEY, Card
+from ..card import Card
 from ..errors import BackendError, ModelError, OptionError
-from . import Tensors, check_interface
+from . import Tensors, card_of, check_interface
 
 PRECISIONS = ("f32", "bf16")
 # Layers that carry the work, and what may lie between two of them: in bf16 all of these, and
@@ -103,19 +103,14 @@ def open_model(
         proto = onnx.load_from_string(path.read_bytes())
         # It refuses functions.
         inlined = onnx.inliner.inline_local_functions(proto)
-        model = openvino.Core().read_model(inlined.SerializeToString())
+        core = openvino.Core()
+        model = core.read_model(inlined.SerializeToString())
     except Exception as error:
         raise ModelError(
             f"{path} is not an ONNX model that OpenVINO can load ({_last_line(error)}); export it "
             "with python export/to_onnx.py"
         ) from error
-    text = next((entry.value for entry in proto.metadata_props if entry.key == KEY), None)
-    if text is None:
-        raise ModelError(
-            f"{path} has no MaskRT card, so it does not say how to use it; export the model "
-            "with python export/to_onnx.py"
-        )
-    card = Card.from_json(text, path)
+    card = card_of({entry.key: entry.value for entry in proto.metadata_props}, path)
     interface = [
         (value.get_any_name(), value.get_element_type().to_dtype().name, len(value.partial_shape))
         for value in model.inputs
@@ -128,21 +123,18 @@ def open_model(
         "PERFORMANCE_HINT": "LATENCY",
     }
     if threads is not None:
-        if threads < 1:
-            raise OptionError(f"threads is {threads}; give 1 or more, or leave it out")
         options["INFERENCE_NUM_THREADS"] = threads
-    core = openvino.Core()
     if precision == "bf16":
         if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise BackendError("this CPU has no bf16; leave precision out")
-        model = with_islands(model)
+        model = with_islands(model, core)
     compiled = core.compile_model(model, "CPU", options)
     if precision == "bf16":
         _check_islands(compiled)
     return OpenVinoBackend(compiled, card, precision, outputs)
 
 
-def with_islands(model: Any) -> Any:
+def with_islands(model: Any, core: Any) -> Any:
     """The model, every node that is not on the way to a heavy layer marked to stay in fp32.
 
     Python cannot set this mark on a node, so it goes into the model's IR.
@@ -160,7 +152,7 @@ def with_islands(model: Any) -> Any:
                 info = ElementTree.SubElement(layer, "rt_info") if info is None else info
                 ElementTree.SubElement(info, "attribute", ISLAND)
         weights = text.with_suffix(".bin").read_bytes()
-    return openvino.Core().read_model(ElementTree.tostring(tree.getroot()), weights)
+    return core.read_model(ElementTree.tostring(tree.getroot()), weights)
 
 
 def _check_islands(compiled: Any) -> None:

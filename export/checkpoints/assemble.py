@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,22 @@ class Layer:
     norm: str | None = None
     rows: str = "all"
     each: int = 1
+
+
+def count(weights: Mapping[str, Tensor], pattern: str) -> int:
+    """How many different first groups the keys have that match a regular expression."""
+    found = (re.match(pattern, key) for key in weights)
+    return len({m[1] for m in found if m})
+
+
+def family(*, masks: bool, keypoints: bool) -> str:
+    """What both frameworks call a network with these heads."""
+    return "keypointrcnn" if keypoints else "maskrcnn" if masks else "fasterrcnn"
+
+
+def trunk(width: int, blocks: tuple[int, ...]) -> str:
+    """What both frameworks call a backbone of these blocks, by its first 3 x 3 layer's width."""
+    return "resnext101_32x8d" if width == 256 else f"resnet{3 * sum(blocks) + 2}"
 
 
 def assemble(

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from export.checkpoints.assemble import Layer, assemble, take_in_std
+from export.checkpoints.assemble import Layer, assemble, count, family, take_in_std, trunk
 from export.models.rcnn.model import Rcnn
 from export.models.rcnn.spec import DETECTRON2, RcnnSpec, Rules
 
@@ -54,10 +54,7 @@ def load(weights: Mapping[str, Tensor], path: Path, **limits: Any) -> Rcnn:
 
 def _rules(weights: Mapping[str, Tensor]) -> Rules:
     """As the file's own pixel_mean and pixel_std say, where it has them, or as the zoo's."""
-    resnext = _groups(weights) > 1
-    rules = replace(DETECTRON2, stride_in_1x1=not resnext)
-    if resnext:
-        rules = replace(rules, std=RESNEXT_STD)
+    rules = replace(DETECTRON2, std=RESNEXT_STD) if _groups(weights) > 1 else DETECTRON2
     for name, field in (("pixel_mean", "mean"), ("pixel_std", "std")):
         if name in weights and weights[name].numel() == 3:
             rules = replace(rules, **{field: tuple(weights[name].flatten().tolist())})
@@ -78,43 +75,32 @@ def _groups(weights: Mapping[str, Tensor]) -> int:
 
 
 def _spec(weights: Mapping[str, Tensor], rules: Rules) -> RcnnSpec:
-    def count(pattern: str) -> int:
-        found = (re.match(pattern, key) for key in weights)
-        return len({m[1] for m in found if m})
-
     bottom = _bottom(weights)
     pyramid = bottom != "backbone"
     last = f"{bottom}.res5" if pyramid else "roi_heads.res5"
     stages = [f"{bottom}.res{s}" for s in (2, 3, 4)] + [last]
-    blocks = tuple(count(rf"{re.escape(name)}\.(\d+)\.conv1\.weight") for name in stages)
+    blocks = tuple(count(weights, rf"{re.escape(name)}\.(\d+)\.conv1\.weight") for name in stages)
     first = weights.get(f"{bottom}.res2.0.conv1.weight")
     width = 64 if first is None else first.shape[0]
     keypoints = weights.get("roi_heads.keypoint_head.score_lowres.weight")
     masks = weights.get("roi_heads.mask_head.predictor.weight")
-    family = (
-        "keypointrcnn"
-        if keypoints is not None
-        else "maskrcnn"
-        if masks is not None
-        else "fasterrcnn"
-    )
-    depth = "resnext101_32x8d" if width == 256 else f"resnet{3 * sum(blocks) + 2}"
+    kind = family(masks=masks is not None, keypoints=keypoints is not None)
     classes = weights[SCORES].shape[0] - 1
     # A class-agnostic mask of a one-class network is the same thing as its class's.
     agnostic = masks is not None and masks.shape[0] == 1 != classes
     return RcnnSpec(
-        name=f"{family}_{depth}_{'fpn' if pyramid else 'c4'}",
+        name=f"{kind}_{trunk(width, blocks)}_{'fpn' if pyramid else 'c4'}",
         rules=rules,
         classes=classes,
         blocks=blocks,  # type: ignore[arg-type]
         groups=_groups(weights),
         width=width,
         pyramid=pyramid,
-        rpn_convs=max(1, count(r"proposal_generator\.rpn_head\.conv\.conv(\d+)\.weight")),
-        box_convs=count(r"roi_heads\.box_head\.conv(\d+)\.weight"),
-        box_fcs=count(r"roi_heads\.box_head\.fc(\d+)\.weight"),
+        rpn_convs=max(1, count(weights, r"proposal_generator\.rpn_head\.conv\.conv(\d+)\.weight")),
+        box_convs=count(weights, r"roi_heads\.box_head\.conv(\d+)\.weight"),
+        box_fcs=count(weights, r"roi_heads\.box_head\.fc(\d+)\.weight"),
         masks="none" if masks is None else "agnostic" if agnostic else "class",
-        mask_convs=count(r"roi_heads\.mask_head\.mask_fcn(\d+)\.weight"),
+        mask_convs=count(weights, r"roi_heads\.mask_head\.mask_fcn(\d+)\.weight"),
         keypoints=0 if keypoints is None else keypoints.shape[1],
         rpn_before=1000 if pyramid else 6000,
     )

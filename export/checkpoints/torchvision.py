@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.errors import ModelError
-from export.checkpoints.assemble import Layer, assemble, take_in_std
+from export.checkpoints.assemble import Layer, assemble, count, family, take_in_std, trunk
 from export.models.rcnn.model import Rcnn
 from export.models.rcnn.spec import TORCHVISION, RcnnSpec
 
@@ -75,41 +75,32 @@ def _digest(path: Path) -> str:
 
 
 def _spec(weights: Mapping[str, Tensor], path: Path) -> RcnnSpec:
-    def count(pattern: str) -> int:
-        found = (re.match(pattern, key) for key in weights)
-        return len({m[1] for m in found if m})
-
     first, grouped = (weights.get(f"backbone.body.layer1.0.conv{k}.weight") for k in (1, 2))
     if first is None or grouped is None:
         raise ModelError(
             f"{path} is a torchvision detector with another backbone than a ResNet; MaskRT knows "
             "those with ResNet-50, ResNet-101 and ResNeXt-101 alone"
         )
-    blocks = tuple(count(rf"backbone\.body\.layer{s}\.(\d+)\.conv1\.weight") for s in range(1, 5))
+    blocks = tuple(
+        count(weights, rf"backbone\.body\.layer{s}\.(\d+)\.conv1\.weight") for s in range(1, 5)
+    )
     width = first.shape[0]
     keypoints = weights.get("roi_heads.keypoint_predictor.kps_score_lowres.weight")
     masks = weights.get("roi_heads.mask_predictor.mask_fcn_logits.weight")
     second = "roi_heads.box_head.0.0.weight" in weights
-    family = (
-        "keypointrcnn"
-        if keypoints is not None
-        else "maskrcnn"
-        if masks is not None
-        else "fasterrcnn"
-    )
-    depth = "resnext101_32x8d" if width == 256 else f"resnet{3 * sum(blocks) + 2}"
+    kind = family(masks=masks is not None, keypoints=keypoints is not None)
     return RcnnSpec(
-        name=f"{family}_{depth}_fpn{'_v2' if second else ''}",
+        name=f"{kind}_{trunk(width, blocks)}_fpn{'_v2' if second else ''}",
         rules=TORCHVISION,
         classes=weights[MARK].shape[0] - 1,
         blocks=blocks,  # type: ignore[arg-type]
         groups=width // grouped.shape[1],
         width=width,
-        rpn_convs=count(r"rpn\.head\.conv\.(\d+)\.0\.weight"),
-        box_convs=count(r"roi_heads\.box_head\.(\d+)\.0\.weight"),
+        rpn_convs=count(weights, r"rpn\.head\.conv\.(\d+)\.0\.weight"),
+        box_convs=count(weights, r"roi_heads\.box_head\.(\d+)\.0\.weight"),
         box_fcs=1 if second else 2,
         masks="none" if masks is None else "agnostic" if masks.shape[0] == 1 else "class",
-        mask_convs=count(r"roi_heads\.mask_head\.(\d+)\.0\.weight"),
+        mask_convs=count(weights, r"roi_heads\.mask_head\.(\d+)\.0\.weight"),
         keypoints=0 if keypoints is None else keypoints.shape[1],
     )
 

@@ -26,14 +26,7 @@ from export.checkpoints.recognize import read_network
 from export.graph import save_onnx, set_card
 from export.labels import COCO, read_labels
 from export.models.rcnn.model import Rcnn
-from export.models.rcnn.spec import TORCHVISION, RcnnSpec
 from export.precision import to_half
-
-BLOCKS = (1, 1, 1, 1)
-SMALL = RcnnSpec(
-    "maskrcnn_resnet14_fpn", TORCHVISION, classes=2, blocks=BLOCKS, masks="class",
-    smallest_side=64, largest_side=128,
-)  # fmt: skip
 
 
 def checkpoint(classes: int = 2, *, masks: bool = True, seed: int = 0) -> dict[str, Tensor]:
@@ -138,11 +131,7 @@ def test_the_oldest_spelling(weights: dict[str, Tensor], tmp_path: Path) -> None
     """The published files name some layers otherwise."""
     old = {}
     for key, value in weights.items():
-        for a, b in (
-            ("fpn.inner_blocks.", "fpn.inner_blocks."),
-            ("rpn.head.conv.0.0", "rpn.head.conv"),
-        ):
-            key = key.replace(a, b)
+        key = key.replace("rpn.head.conv.0.0", "rpn.head.conv")
         for k in range(4):
             key = key.replace(f"mask_head.{k}.0", f"mask_head.mask_fcn{k + 1}")
             key = key.replace(f"inner_blocks.{k}.0", f"inner_blocks.{k}")

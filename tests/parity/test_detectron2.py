@@ -70,7 +70,7 @@ def test_the_same_answer(name: str, tmp_path: Path) -> None:
             if config.masks:
                 large = same.areas > 100  # of a few pixels, one is a large share
                 assert same.masks.mean() >= 0.99
-                assert same.masks[large].mean() >= 0.99 if large.any() else True
+                assert same.masks[large].min(initial=1) >= 0.9
             if config.keypoints:
                 assert np.percentile(same.keypoints, 99) <= 0.05
                 score = expected.keypoints[same.pairs[:, 0], :, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -14,22 +15,17 @@ RATIOS = (0.5, 1.0, 2.0)
 
 
 def cell_anchors(sizes: tuple[int, ...], *, rounded: bool) -> Tensor:
-    """Float32 [A, 4] xyxy around the origin; the size is outermost or the ratio is, by framework.
+    """Float32 [A, 4] xyxy around the origin: for each size all ratios.
 
-    torchvision counts ratios, then sizes, and rounds corners; detectron2 sizes, then ratios. With
-    one size, or one ratio, the two orders are the same.
+    detectron2's order. torchvision counts the other way round; but its networks have one size a
+    level.
     """
-    pairs = [(s, r) for r in RATIOS for s in sizes] if rounded else _sizes_first(sizes)
     corners = []
-    for size, ratio in pairs:
+    for size, ratio in product(sizes, RATIOS):
         height, width = size * math.sqrt(ratio), size / math.sqrt(ratio)
         corners.append([-width / 2, -height / 2, width / 2, height / 2])
     anchors = torch.tensor(corners, dtype=torch.float32)
     return anchors.round() if rounded else anchors
-
-
-def _sizes_first(sizes: tuple[int, ...]) -> list[tuple[int, float]]:
-    return [(s, r) for s in sizes for r in RATIOS]
 
 
 def decode(boxes: Tensor, deltas: Tensor, weights: tuple[float, float, float, float]) -> Tensor:

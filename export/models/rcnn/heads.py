@@ -29,10 +29,9 @@ WIDE = 1024
 def region_attributes(spec: RcnnSpec, size: int) -> RoiAlignAttributes:
     """How a network cuts out regions of `size` x `size`."""
     rules = spec.rules
-    pyramid = {"strides": (4, 8, 16, 32), "finest_level": 2} if spec.pyramid else {}
-    single = {} if spec.pyramid else {"strides": (16,), "finest_level": 4}
+    strides, finest = ((4, 8, 16, 32), 2) if spec.pyramid else ((16,), 4)
     return RoiAlignAttributes(
-        size, rules.sampling_ratio, rules.aligned, **pyramid, **single,
+        size, rules.sampling_ratio, rules.aligned, strides, finest,
         eps_ratio=rules.eps_ratio, eps_level=rules.eps_level,
     )  # fmt: skip
 
@@ -72,7 +71,7 @@ class BoxHead(nn.Module):
         self.scores = nn.Linear(sizes[-1], spec.classes + 1)  # the background is last
         self.deltas = nn.Linear(sizes[-1], 4 * spec.classes)
         pairs = spec.rpn_after * spec.classes
-        candidates = min(max(CANDIDATES, spec.detections), max(pairs, spec.detections))
+        candidates = max(spec.detections, min(CANDIDATES, pairs))
         self.attributes = NmsAttributes(NMS_IOU, spec.score_threshold, candidates, spec.detections)
 
     def forward(
