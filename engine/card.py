@@ -17,6 +17,7 @@ from .errors import ModelError
 KEY = "maskrt.card"
 FORMAT = 1
 
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 TASKS = ("proposals", "instances")
 RESIZE_RULES = ("bilinear", "area")
 FRAMEWORKS = ("torchvision", "detectron2")
@@ -35,10 +36,12 @@ class Card:
         mask_threshold: probability above which a pixel belongs to the object.
         score_threshold: default score that a result must reach, 0 to 1.
         top: default number of results.
-        precision: "fp32" or "fp16", of the layers that carry the work.
+        precision: "fp32", "fp16", "bf16" or "int8", of the layers that carry the work.
+        islands: names of the graph's nodes that stay in fp32 all the same.
         built_by: what wrote the file, e.g. {"maskrt": "0.1.0", "torch": "2.13.0"}.
         weights_sha256: of the checkpoint's tensors.
-        runtime: for a plan, what can run it (flavour, version, compute capabilities).
+        runtime: for a plan, what can run it (`engine.machine` reads it): flavour, version,
+            platform, compute_capability, hardware_compatibility, plugins, and how it was built.
         plan_sha256: for a plan, of its bytes.
         format: the card's own version.
     """
@@ -53,6 +56,7 @@ class Card:
     precision: str
     built_by: dict[str, str]
     weights_sha256: str
+    islands: list[str] = field(default_factory=list)
     runtime: dict[str, str] = field(default_factory=dict)
     plan_sha256: str = ""
     format: int = FORMAT
@@ -221,7 +225,8 @@ _CHECKS: dict[str, Any] = {
     "canvas": (_is_canvas, "should be [] or a height and a width from 32 to 16384"),
     "category_ids": (_is_ids, "should be a list of whole numbers"),
     "keypoints": (_is_names, "should be a list of strings"),
-    "precision": (lambda v: v in ("fp32", "fp16"), "should be fp32 or fp16"),
+    "precision": (lambda v: v in PRECISIONS, f"should be one of {', '.join(PRECISIONS)}"),
+    "islands": (_is_names, "should be a list of strings"),
     "built_by": (_is_strings, "should map names to versions"),
     "weights_sha256": (lambda v: type(v) is str, "should be a string"),
     "runtime": (_is_strings, "should map names to strings"),

@@ -49,3 +49,30 @@ def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_together(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a folder to write several files to, which move to `target`'s when the block ends.
+
+    `target` moves last: when it is there, everything that it needs is. After an error nothing is
+    left; after a kill only a folder whose name begins with `.building-`.
+
+    Raises:
+        OutputError: the folder does not exist or cannot be written, or the disk is full.
+    """
+    path = Path(target)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as aside:
+            yield Path(aside)
+            for written in sorted(Path(aside).iterdir(), key=lambda p: p.name == path.name):
+                written.replace(path.parent / written.name)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; give a path in a folder that exists, "
+            "that you may write to and that has room"
+        ) from error

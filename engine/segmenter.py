@@ -21,16 +21,21 @@ class Segmenter:
     A segmenter may be called from several threads at once.
 
     Args:
-        model: path of an ONNX file that MaskRT exported, or an open backend.
-        backend: "onnxruntime" or "openvino", or None for the one that the file's type asks for.
-        device: "cpu" or "cuda". A device that is not there is an error, never another device.
+        model: path of an ONNX file that MaskRT exported, of a TensorRT plan that it built, of a
+            folder with both (the plan that fits this machine best, or else the ONNX file, which is
+            logged), or an open backend.
+        backend: "onnxruntime", "openvino" or "tensorrt", or None for the one that the file's type
+            asks for.
+        device: "cpu", "cuda" or "cuda:1"; None for the CPU, and for plans the first GPU. A device
+            that is not there is an error, never another device.
         threads: for the network's layers; None for all cores.
         precision: "bf16" lets openvino compute its layers in bf16; boxes, scores and their ranking
             stay in fp32. None for what the file has.
 
     Raises:
         ModelError: the file is not a model, has no card, or a damaged one.
-        BackendError: the backend is not installed or lacks the device.
+        BackendError: the backend is not installed or lacks the device, or the plan does not fit
+            this machine; what mends it is in the message.
         OptionError: an unknown backend or device.
 
     Example:
@@ -44,7 +49,7 @@ class Segmenter:
         model: str | os.PathLike[str] | Backend,
         *,
         backend: str | None = None,
-        device: str = "cpu",
+        device: str | None = None,
         threads: int | None = None,
         precision: str | None = None,
     ) -> None:

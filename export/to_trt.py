@@ -1,15 +1,16 @@
 """An exported ONNX file to a strongly typed TensorRT plan, its card beside it.
 
-    python export/to_trt.py MODEL.onnx --backend rtx --output FILE
+    python export/to_trt.py MODEL.onnx --output FILE
 
-Also `maskrt build`. The builder of TensorRT for RTX needs no GPU.
+Also `maskrt build`. TensorRT builds on the GPU that the plan is for; the builder of TensorRT for
+RTX needs no GPU.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from enum import Enum
@@ -28,18 +29,20 @@ import typer
 from rich.progress import Progress
 
 import plugins
-from engine import Segmenter
-from engine.card import Card, InstanceCard
-from engine.errors import OptionError
-from engine.files import write_aside
-from engine.fit import fitted_size
+from engine import BackendError, Segmenter
+from engine.backends.trt import open_plan
+from engine.card import Card
+from engine.files import write_together
+from engine.machine import misfits, this_machine, this_platform
 from engine.picture import Picture, read_picture
-from export import rtx
-from export.detector_parity import compare_detections
-from export.graph import read_onnx, save_onnx, set_card
-from export.precision import to_half
+from export import builder
+from export.build_options import RTX_TARGETS, BuildOptions, load_builder
+from export.builder import NAMES, Plan
+from export.graph import read_onnx, save_onnx
+from export.profiles import make_profile
 from export.tensorrt_graph import for_tensorrt
-from export.verify import check_parity, noise
+from export.typed_model import require_same, typed_model
+from export.verify import noise
 from maskrt.console import console
 from plugins import library
 
@@ -47,6 +50,8 @@ from plugins import library
 class Target(str, Enum):
     """What builds the plan."""
 
+    auto = "auto"
+    tensorrt = "tensorrt"
     rtx = "rtx"
 
 
@@ -62,14 +67,28 @@ class Precision(str, Enum):
     """What the layers that carry the work compute in."""
 
     fp16 = "fp16"
+    bf16 = "bf16"
     fp32 = "fp32"
+    int8 = "int8"
+
+
+class Hardware(str, Enum):
+    """Which GPUs a plan of TensorRT runs on."""
+
+    none = "none"
+    same = "same"
+    ampere = "ampere+"
 
 
 def main(
     model: Annotated[Path, typer.Argument(help="An ONNX file from to_onnx.py.")],
     output: Annotated[Path, typer.Option(help="The plan to write; the card goes to FILE.json.")],
-    backend: Annotated[Target, typer.Option(help="The builder.")] = Target.rtx,
-    precision: Annotated[Precision, typer.Option()] = Precision.fp16,
+    backend: Annotated[
+        Target, typer.Option(help="auto: tensorrt where it is installed, or else rtx.")
+    ] = Target.auto,
+    precision: Annotated[
+        Precision, typer.Option(help="int8: of a file that was quantized.")
+    ] = Precision.fp16,
     operators: Annotated[
         Operators,
         typer.Option(help="Our operators as plugins (auto: where they are compiled) or bodies."),
@@ -78,107 +97,134 @@ def main(
     usual: Annotated[str | None, typer.Option("--opt", help="Input to be fastest at.")] = None,
     largest: Annotated[str | None, typer.Option("--max", help="Largest input.")] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Picture for the parity report; left out: noise.")
+        Path | None,
+        typer.Option(help="To calibrate and compare on, one that shows your objects; or noise."),
     ] = None,
+    workspace: Annotated[
+        int | None, typer.Option(help="MiB that a layer may use beside its tensors.")
+    ] = None,
+    optimization_level: Annotated[
+        int | None, typer.Option(help="0 (quick to build) to 5 (quick to run).")
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="Kernel times of earlier builds; made if missing.")
+    ] = None,
+    hardware_compatibility: Annotated[
+        Hardware, typer.Option(help="Other GPUs to run on: same compute capability, Ampere on.")
+    ] = Hardware.none,
+    version_compatible: Annotated[
+        bool, typer.Option(help="Later versions of TensorRT run it too; plugins travel inside.")
+    ] = False,
+    strip_weights: Annotated[
+        bool, typer.Option(help="No weights in the plan; they come from an ONNX file beside it.")
+    ] = False,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Compute capability, for rtx; may be repeated.")
+    ] = None,
+    tf32: Annotated[bool, typer.Option(help="fp32 layers may round to TF32.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Everything that the builder says.")] = False,
 ) -> None:
-    """Compile an exported model; fp16 parity is measured on onnxruntime before."""
+    """Compile an exported model; its numbers are checked on the CPU before."""
     graph, card = read_onnx(model)
-    profile = _profile(card, smallest, usual, largest)
+    profile = make_profile(card, smallest, usual, largest)
+    flavour = _flavour(backend)
+    options = BuildOptions(
+        workspace, optimization_level, timing_cache, hardware_compatibility.value,
+        version_compatible, strip_weights, tuple(target or ()), tf32,
+    )  # fmt: skip
+    options.check(flavour)
     sample = noise() if picture is None else read_picture(picture)
-    trt = rtx.load_builder()  # before the work, not after it
-    with_plugins = _uses_plugins(graph, operators)
-    if with_plugins:
-        plugins.load(trt)
-    if precision is Precision.fp16:
-        graph, card = _typed(graph, card, model, sample)
+    trt = load_builder(flavour)  # before the work, not after it
+    compiled = _plugins(graph, operators, flavour)
+    if compiled is not None:
+        plugins.load(trt, compiled)
+    typed, card = typed_model(graph, card, precision.value, sample)
 
     start = time.perf_counter()
+    ready = for_tensorrt(typed, with_plugins=compiled is not None)
     with Progress(console=console) as progress:
-        plan = rtx.build(for_tensorrt(graph, with_plugins=with_plugins), profile, progress)
+        plan = builder.build(
+            ready, profile, progress, options, flavour=flavour, precision=precision.value,
+            islands=frozenset(card.islands), library=compiled, verbose=verbose,
+        )  # fmt: skip
     seconds = time.perf_counter() - start
+    for warning in plan.warnings:
+        console.print(f"{NAMES[flavour]} warns: {warning}", markup=False)
     sizes = (profile.smallest, profile.usual, profile.largest)
-    card = replace(
-        card,
-        runtime={
-            "flavour": f"tensorrt-{backend.value}",
-            "version": plan.version,
-            "operators": "plugins" if with_plugins else "bodies",
-            **{key: f"{h}x{w}" for key, (h, w) in zip(("min", "opt", "max"), sizes, strict=True)},
-        },
-        plan_sha256=hashlib.sha256(plan.data).hexdigest(),
-    )
-    with write_aside(output) as aside, write_aside(Path(f"{output}.json")) as beside:
-        aside.write_bytes(plan.data)
-        beside.write_text(card.to_json(indent=2) + "\n")
+    told = {key: f"{h}x{w}" for key, (h, w) in zip(("min", "opt", "max"), sizes, strict=True)}
+    told |= _runtime(flavour, plan, options, compiled, ready)
+    told |= {"source": model.name, "source_sha256": _digest(model)}
+    if strip_weights:
+        told["stripped"] = f"{output.name}.weights.onnx"
+    card = replace(card, runtime=told, plan_sha256=hashlib.sha256(plan.data).hexdigest())
+
+    with write_together(output) as folder:
+        (folder / output.name).write_bytes(plan.data)
+        (folder / f"{output.name}.json").write_text(card.to_json(indent=2) + "\n")
+        if compiled is not None and not version_compatible:
+            shutil.copy(compiled, folder / library.NAME)
+        if strip_weights:
+            save_onnx(ready, folder / told["stripped"])
+        seen = _tried(folder / output.name, card, model, sample)
     console.print(
-        f"wrote {output} ({len(plan.data) / 1e6:.1f} MB, {precision.value}, TensorRT-RTX "
-        f"{plan.version}, {seconds:.1f} s) and {output}.json; built, not executed: running it "
-        "needs a GPU"
+        f"wrote {output} ({len(plan.data) / 1e6:.1f} MB, {NAMES[flavour]} {plan.version}, "
+        f"{seconds:.1f} s; layers that carry the work: {plan.audit}) and {output}.json; {seen}"
     )
 
 
-def _uses_plugins(graph: onnx.ModelProto, operators: Operators) -> bool:
+def _flavour(backend: Target) -> str:
+    """The builder to use, by name."""
+    if backend is not Target.auto:
+        return backend.value
+    try:
+        load_builder("tensorrt")
+    except BackendError:
+        return "rtx"
+    return "tensorrt"
+
+
+def _plugins(graph: onnx.ModelProto, operators: Operators, flavour: str) -> Path | None:
+    """The library of our operators' plugins, None if they are to be bodies or are not there."""
     if not any(node.op_type in library.OPERATORS for node in graph.graph.node):
-        return False
-    if operators is Operators.auto:
-        return library.find() is not None
-    return operators is Operators.plugins
+        return None
+    if operators is Operators.bodies:
+        return None
+    found = library.find()
+    if found is None and (operators is Operators.plugins or flavour == "tensorrt"):
+        found = library.build()
+    return found
 
 
-def _typed(
-    graph: onnx.ModelProto, card: Card, model: Path, sample: Picture
-) -> tuple[onnx.ModelProto, Card]:
-    """The graph in fp16 and its card, after the parity report on onnxruntime."""
-    half, report = to_half(graph)
-    card = replace(card, precision="fp16")
-    set_card(half, card)
-    console.print(f"{report.half_nodes} layers in fp16, {len(report.islands)} kept in fp32")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "typed.onnx"
-        save_onnx(half, path)
-        with Segmenter(model) as reference, Segmenter(path) as typed:
-            names = "fp32", "fp16 (typed graph on onnxruntime)"
-            if isinstance(card, InstanceCard):
-                found = compare_detections(reference, typed, sample)
-                console.print(found.table(*names))
-                found.require(matched=0.9, score=0.1, masks=0.95)
-            else:
-                windows = check_parity(reference.backend, typed.backend, sample)
-                console.print(windows.table(*names))
-                windows.require(score=0.05, mask=0.1, same_windows=0.95)
-    return half, card
+def _runtime(
+    flavour: str, plan: Plan, options: BuildOptions, compiled: Path | None, ready: onnx.ModelProto
+) -> dict[str, str]:
+    """What has to be there to run the plan, as `engine.machine` reads it."""
+    targets = options.targets or RTX_TARGETS
+    if flavour == "tensorrt":
+        targets = (this_machine().capability,)
+    used = sorted({n.op_type for n in ready.graph.node} & set(library.OPERATORS))
+    return {
+        "flavour": "tensorrt" if flavour == "tensorrt" else "tensorrt-rtx",
+        "version": plan.version,
+        "platform": this_platform(),
+        "compute_capability": " ".join(targets),
+        "hardware_compatibility": options.hardware,
+        "version_compatible": "yes" if options.version_compatible else "no",
+        "operators": "bodies" if compiled is None else "plugins",
+        "plugins": ", ".join(f"{name} {library.VERSION}" for name in used if compiled),
+        "plugins_sha256": "" if compiled is None else _digest(compiled),
+    }
 
 
-def _profile(
-    card: Card, smallest: str | None, usual: str | None, largest: str | None
-) -> rtx.Profile:
-    """Sizes as the user gives them; what is left out is as the model wants it."""
-    defaults = ((1, 1), (480, 640), (2048, 2048))
-    fits = isinstance(card, InstanceCard) and card.framework == "torchvision" and not card.canvas
-    if isinstance(card, InstanceCard):
-        if card.canvas:
-            canvas = card.canvas[0], card.canvas[1]
-            defaults = (canvas, canvas, canvas)
-        elif fits:
-            defaults = ((32, 32), (480, 640), (2160, 3840))
-        else:  # a picture comes in resized
-            side = card.largest_side
-            defaults = ((32, 32), fitted_size(480, 640, card), (side, side))
-    sizes = []
-    for option, text, default in zip(
-        ("--min", "--opt", "--max"), (smallest, usual, largest), defaults, strict=True
-    ):
-        height, _, width = (text or "").partition("x")
-        if text is not None and not (height.isdecimal() and width.isdecimal()):
-            raise OptionError(f"{option} is {text!r}; give height x width, like 480x640")
-        sizes.append(default if text is None else (int(height), int(width)))
-        if 0 in sizes[-1]:
-            raise OptionError(f"{option} is {text!r}; give sides of 1 or more")
-    if any(not a <= b <= c for a, b, c in zip(*sizes, strict=True)):
-        raise OptionError(f"--min, --opt and --max are {sizes} and do not rise; swap them")
-    if not fits:
-        return rtx.Profile(*sizes)
-    assert isinstance(card, InstanceCard)
-    side = card.largest_side
-    fitted = ((32, 32), fitted_size(*sizes[1], card), (side, side))
-    return rtx.Profile(*sizes, fitted=fitted)
+def _tried(plan: Path, card: Card, model: Path, sample: Picture) -> str:
+    """Run the plan if this machine can, and refuse it if it answers otherwise than its model."""
+    reasons = misfits(plan, card, this_machine())
+    if reasons:
+        return "built, not executed: it needs another machine than this one (maskrt inspect)"
+    with Segmenter(model) as reference, Segmenter(open_plan(plan)) as other:
+        require_same(reference, other, sample, "ONNX file", other.backend.name)
+        return f"executed on {other.backend.name}"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -25,6 +25,9 @@ COMMANDS = {
     "segment": Command("maskrt.segment", "segment", "Find the objects of a picture.", "viz"),
     "export": Command("export.to_onnx", "main", "A checkpoint to an ONNX file.", "export"),
     "build": Command("export.to_trt", "main", "An ONNX file to a TensorRT plan.", "export,rtx"),
+    "inspect": Command(
+        "maskrt.inspect", "inspect", "What a model is, and whether it runs here.", "cli"
+    ),
     "verify": Command("maskrt.verify", "verify", "Do two models agree on pictures?", "cli"),
     "train": Command("export.train", "main", "Train a DeepMask.", "export"),
     "demo": Command("maskrt.demo", "demo", "Export, build and segment a photo.", "export,rtx,viz"),

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from engine.errors import BackendError, OutputError
-from export import rtx, to_onnx, to_trt
+from export import to_onnx, to_trt
+from export.build_options import load_builder
 from maskrt.console import console
 from maskrt.segment import segment
 
@@ -36,11 +37,13 @@ def demo(
 
     console.rule("2. ONNX to a TensorRT FP16 engine, without a GPU")
     try:
-        rtx.load_builder()
+        load_builder("rtx")
     except BackendError as error:
         console.print(f"left out: {error}")
     else:
-        to_trt.main(model, output=output / f"{MODEL}.engine", picture=photo)
+        to_trt.main(
+            model, output=output / f"{MODEL}.engine", backend=to_trt.Target.rtx, picture=photo
+        )
 
     console.rule("3. a photo in, masks out")
     name = photo.stem

@@ -28,8 +28,8 @@ def segment(
     mask_nms: Annotated[float | None, typer.Option(help="IoU; 1 keeps all.")] = None,
     top: Annotated[int | None, typer.Option(help="Results at most.")] = None,
     image_id: Annotated[int, typer.Option(help="For the COCO results.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    backend: Annotated[str | None, typer.Option(help="onnxruntime or openvino.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
+    backend: Annotated[str | None, typer.Option(help="onnxruntime, openvino or tensorrt.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16: with openvino.")] = None,
 ) -> None:
     """Find the objects of a picture."""

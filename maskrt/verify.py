@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from rich.table import Table
 
 from engine import ModelError, OptionError, Segmenter
 from engine.agreement import Agreement, agreement
+from engine.backends import PLAN_SUFFIXES
+from engine.backends.trt import read_card
 from engine.picture import read_picture
 from maskrt.console import console
 
@@ -21,7 +24,10 @@ SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 def verify(
     model: Annotated[Path, typer.Argument(help="The model to check.")],
     images: Annotated[Path, typer.Option(help="A picture, or a folder of them.")],
-    against: Annotated[Path, typer.Option(help="The model that is right.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(help="The model that is right; for a plan, the ONNX file that it is from."),
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="For the model to check.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16: with openvino.")] = None,
     least_score: Annotated[float, typer.Option(help="Results that count score this.")] = 0.5,
@@ -38,6 +44,7 @@ def verify(
         if not 0 <= value <= 1:
             raise OptionError(f"{name} is {value}; give a number from 0 to 1")
     found: list[Agreement] = []
+    against = against or _source(model)
     table = Table(title=f"{model} against {against}")
     for column in ("picture", "results", "found again", "box, px", "score", "mask IoU"):
         table.add_column(column, justify="left" if column == "picture" else "right")
@@ -53,6 +60,21 @@ def verify(
             table.add_row(path.name, *_row(same))
     console.print(table)
     _require(found, model, matched=matched, score=score, mask=mask)
+
+
+def _source(model: Path) -> Path:
+    """The ONNX file beside a plan that it was built from.
+
+    Raises:
+        OptionError: it is not there, or is another one by now.
+    """
+    told = read_card(model).runtime if model.suffix in PLAN_SUFFIXES else {}
+    source = model.with_name(told.get("source", "?"))
+    if not source.is_file():
+        raise OptionError(f"{model} has no ONNX file beside it to compare with; give --against")
+    if hashlib.sha256(source.read_bytes()).hexdigest() != told.get("source_sha256"):
+        raise OptionError(f"{model} was not built from {source} as it is now; give --against")
+    return source
 
 
 def pictures(images: Path) -> list[Path]:

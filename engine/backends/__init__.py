@@ -17,7 +17,8 @@ from ..errors import ModelError, OptionError
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
-BACKENDS = ("onnxruntime", "openvino")
+BACKENDS = ("onnxruntime", "openvino", "tensorrt")
+DEVICES = ("cpu", "cuda")
 PLAN_SUFFIXES = (".engine", ".plan", ".trt")
 
 
@@ -46,49 +47,73 @@ class Backend(Protocol):
 def open_backend(
     model: str | os.PathLike[str],
     backend: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     precision: str | None = None,
 ) -> Backend:
     """Open a model file with the backend that its suffix asks for, or with the one named.
 
     Args:
-        model: the file.
+        model: an ONNX file, a TensorRT plan with its card beside it, or a folder with several
+            plans and the ONNX file of one model: the one that fits this machine best.
         backend: one of BACKENDS.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "cuda:1"; None for the one that the file is for.
         threads: for the network's layers; None for all cores.
         precision: for backends that can compute in another one than the file has: openvino's
             "bf16", in which boxes, scores and their ranking stay in fp32.
 
     Raises:
-        OptionError: an unknown backend, or an option out of its range.
+        OptionError: an unknown backend or device, or an option out of its range.
         ModelError: no such file, or one that no backend here opens.
         BackendError: the backend is not installed or lacks the device.
     """
     if backend is not None and backend not in BACKENDS:
         raise OptionError(f"there is no backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+    kind, ordinal = _device(device)
     path = Path(model)
+    if path.is_dir():
+        from ..machine import this_machine
+        from .bundle import choose
+
+        path = choose(path, this_machine(ordinal))
     if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
-        raise ModelError(f"the model {path} {problem}; give the path of an .onnx file")
-    if path.suffix in PLAN_SUFFIXES:
-        raise ModelError(
-            f"{path} is a TensorRT plan, and this version runs ONNX files; give the .onnx file "
-            "that the plan was built from"
-        )
+        raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
+    is_plan = path.suffix in PLAN_SUFFIXES
+    wanted = backend or ("tensorrt" if is_plan else "onnxruntime")
+    if is_plan != (wanted == "tensorrt"):
+        right = "tensorrt" if is_plan else "onnxruntime or openvino"
+        raise OptionError(f"backend is {wanted!r}, and {path} is for {right}; leave it out")
     if threads is not None and threads < 1:
         raise OptionError(f"threads is {threads}; give 1 or more, or leave it out for all cores")
-    if backend == "openvino":
+    if precision is not None and wanted != "openvino":
+        raise OptionError(
+            f"precision is {precision!r}, and {wanted} computes in the file's own; leave it out"
+        )
+    if is_plan:
+        if kind == "cpu" or threads is not None:
+            raise OptionError(f"{path} is a plan and runs on a GPU; leave device and threads out")
+        from .trt import open_plan
+
+        return open_plan(path, ordinal=ordinal)
+    if wanted == "openvino":
         from . import ov
 
-        return ov.open_model(path, device=device, threads=threads, precision=precision)
-    if precision is not None:
-        raise OptionError(
-            f"precision is {precision!r}, and onnxruntime computes in the file's own; leave it out"
-        )
+        return ov.open_model(path, device=kind or "cpu", threads=threads, precision=precision)
     from . import ort
 
-    return ort.open_model(path, device=device, threads=threads)
+    return ort.open_model(path, device=kind or "cpu", ordinal=ordinal, threads=threads)
+
+
+def _device(device: str | None) -> tuple[str | None, int]:
+    """A device's kind and its number."""
+    if device is None:
+        return None, 0
+    kind, _, ordinal = device.partition(":")
+    if kind not in DEVICES or (ordinal and (kind == "cpu" or not ordinal.isdecimal())):
+        raise OptionError(
+            f"there is no device {device!r}; choose cpu, cuda, or one of several GPUs like cuda:1"
+        )
+    return kind, int(ordinal or 0)
 
 
 def card_of(metadata: Mapping[str, str], path: Path) -> Card:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..card import Card
-from ..errors import BackendError, ModelError, OptionError
+from ..errors import BackendError, ModelError
 from . import Tensors, card_of, check_interface
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -57,10 +57,10 @@ class OrtBackend:
         self._session = None
 
 
-def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OrtBackend:
+def open_model(
+    path: Path, *, device: str = "cpu", ordinal: int = 0, threads: int | None = None
+) -> OrtBackend:
     """Open an ONNX file; see `engine.backends.open_backend`."""
-    if device not in PROVIDERS:
-        raise OptionError(f"there is no device {device!r}; choose one of {', '.join(PROVIDERS)}")
     try:
         import onnxruntime as ort
     except ImportError as error:
@@ -78,8 +78,9 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     options.log_severity_level = 3  # warnings of its optimizer are not for users
     if threads is not None:
         options.intra_op_num_threads = threads
+    given = {"device_id": ordinal} if device == "cuda" else {}
     try:
-        session = ort.InferenceSession(str(path), options, providers=[provider])
+        session = ort.InferenceSession(str(path), options, providers=[(provider, given)])
     except Exception as error:
         raise ModelError(
             f"{path} is not an ONNX model that onnxruntime can load ({_first_line(error)}); "

@@ -37,10 +37,10 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "x.engine").write_bytes(b"vtrt")
     for name, says in (
         ("none.onnx", "does not exist"),
-        ("", "is a folder"),
+        ("", "is a plan without a card"),
         ("text.onnx", "is not an ONNX model"),
         ("empty.onnx", "is not an ONNX model|has no MaskRT card"),
-        ("x.engine", "is a TensorRT plan"),
+        ("x.engine", "is a plan without a card"),
     ):
         with pytest.raises(ModelError, match=says):
             Segmenter(tmp_path / name)

@@ -49,6 +49,8 @@ def test_no_line_of_it_could_import_another_package() -> None:
     extra = {
         "backends/ort.py": {"onnxruntime"},
         "backends/ov.py": {"openvino", "onnx"},
+        "backends/trt.py": {"tensorrt", "tensorrt_lean", "tensorrt_rtx"},
+        "cuda.py": {"pycuda", "cuda"},
         "results.py": {"supervision"},
     }
     for path in FOLDER.rglob("*.py"):

@@ -21,7 +21,7 @@ from export.checkpoints.recognize import read_network
 from export.detector_parity import compare_detections, torch_segmenter
 from export.graph import save_onnx, set_card
 from export.models.rcnn.model import Rcnn
-from export.precision import to_half
+from export.precision import to_typed
 
 PICTURES = pictures()
 
@@ -125,7 +125,7 @@ def test_the_same_answer(exported: Path, answers: list[tuple[Instances, list[Cro
 
 def test_fp16(exported: Path, answers: list[tuple[Instances, list[Crop]]], tmp_path: Path) -> None:
     """The typed graph keeps 98 % of what scores above 0.5."""
-    half, _ = to_half(onnx.load(exported))
+    half, _ = to_typed(onnx.load(exported))
     save_onnx(half, tmp_path / "half.onnx")
     total = shared = 0
     for _, _, same in _agreements(tmp_path / "half.onnx", answers, least=0.5, iou=0.95):
