@@ -41,7 +41,7 @@ from engine import OptionError, Segmenter
 from engine.picture import Picture, read_picture
 from export.checkpoints.recognize import read_network
 from export.detector_graph import make_card, trace
-from export.graph import save_onnx, set_card
+from export.model_file import save_onnx, set_card
 from export.training.scenes import draw_scene
 from maskrt.console import console, run
 

@@ -27,7 +27,8 @@ from rich.table import Table
 
 from engine import Instances, OptionError, Segmenter
 from engine.picture import Picture
-from export.graph import make_card, save_onnx, set_card, trace
+from export.graph import make_card, trace
+from export.model_file import save_onnx, set_card
 from export.models.deepmask import MODELS, DeepMask, normalize
 from export.models.dense import DenseDeepMask
 from export.verify import noise

@@ -144,7 +144,10 @@ class PyCudaDevice(_Graphs):
     def allocate_host(self, size: int) -> HostBlock:
         """See `Device.allocate_host`."""
         flags = self._cuda.host_alloc_flags.DEVICEMAP if self.zero_copy else 0
-        block = self._cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
+        try:
+            block = self._cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
+        except self._cuda.MemoryError as error:
+            raise _no_memory(size, self.name) from error
         address = int(block.base.get_device_pointer()) if self.zero_copy else 0
         return HostBlock(block, address)
 
@@ -214,6 +217,11 @@ class CudaPythonDevice(_Graphs):
             raise BackendError(f"CUDA says {code.name}; check the GPU with nvidia-smi")
         return values[0] if values else None
 
+    def _allocated(self, result: tuple[Any, ...], size: int) -> Any:
+        if result[0] == self._cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            raise _no_memory(size, self.name)
+        return self._do(result)
+
     @contextmanager
     def current(self) -> Iterator[None]:
         """See `Device.current`."""
@@ -225,10 +233,7 @@ class CudaPythonDevice(_Graphs):
 
     def allocate(self, size: int) -> int:
         """See `Device.allocate`."""
-        code, address = self._cuda.cuMemAlloc(size)
-        if code == self._cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-            raise _no_memory(size, self.name)
-        return int(self._do((code, address)))
+        return int(self._allocated(self._cuda.cuMemAlloc(size), size))
 
     def release(self, address: int) -> None:
         """See `Device.release`."""
@@ -237,7 +242,7 @@ class CudaPythonDevice(_Graphs):
     def allocate_host(self, size: int) -> HostBlock:
         """See `Device.allocate_host`."""
         flags = self._cuda.CU_MEMHOSTALLOC_DEVICEMAP if self.zero_copy else 0
-        address = int(self._do(self._cuda.cuMemHostAlloc(size, flags)))
+        address = int(self._allocated(self._cuda.cuMemHostAlloc(size, flags), size))
         block = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
         seen = self._do(self._cuda.cuMemHostGetDevicePointer(address, 0)) if self.zero_copy else 0
         return HostBlock(block, int(seen))

@@ -117,19 +117,19 @@ def audit_plan(layers: str, precision: str, heavy: Collection[str]) -> Audit:
     wanted = {TYPES[precision], "INT8"} if precision == "int8" else {TYPES[precision]}
     found: Counter[str] = Counter()
     wrong: list[str] = []
-    for layer in listed:
+    for entry in listed:
         # With another verbosity a layer is a name alone.
-        if not isinstance(layer, dict):
+        if not isinstance(entry, dict):
             continue
-        text = f"{layer.get('Metadata', '')} {layer.get('Name', '')}"
+        text = f"{entry.get('Metadata', '')} {entry.get('Name', '')}"
         named = set(re.findall(r"[\w./-]+", text))
         if named.isdisjoint(heavy):
             continue
-        tensors = [*layer.get("Inputs", []), *layer.get("Outputs", [])]
+        tensors = [*entry.get("Inputs", []), *entry.get("Outputs", [])]
         kinds = {_type_of(str(tensor.get("Format/Datatype", ""))) for tensor in tensors}
         found[min(kinds & wanted, default="FLOAT")] += 1
         if precision != "fp32" and kinds.isdisjoint(wanted) and "FLOAT" in kinds:
-            wrong.append(str(layer.get("Name")))
+            wrong.append(str(entry.get("Name")))
     _refuse(wrong, precision)
     return Audit(dict(found))
 

@@ -6,6 +6,7 @@ TensorRT builds on the GPU that the plan is for. Nothing is executed here.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import onnx
 from rich.progress import Progress
 
 from engine.errors import BackendError, ModelError
-from export.audit import Audit, audit_network
+from engine.machine import this_machine
+from export.audit import Audit, audit_network, audit_plan, heavy_types
 from export.build_options import (
     BuildOptions,
     Profile,
@@ -100,6 +102,9 @@ def build(
         raise ModelError(_refusal(name, log.errors, options))
     if options.timing_cache is not None:
         save_timing_cache(config, options.timing_cache)
+    if flavour == "tensorrt" or this_machine().gpu:
+        heavy = heavy_types(graph).keys() - islands
+        _audit_finished(trt, log, bytes(data), precision, heavy, trusted=options.version_compatible)
     return Plan(bytes(data), trt.__version__, audit, log.warnings)
 
 
@@ -109,13 +114,27 @@ def _parse(trt: Any, network: Any, log: Any, graph: onnx.ModelProto, name: str) 
         return
     said = []
     for k in range(parser.num_errors):
-        error = parser.get_error(k)
-        where = f"{error.node_operator()} {error.node_name()}".strip()
-        said.append(f"{where}: {_first_line(error.desc())}")
+        refusal = parser.get_error(k)
+        where = f"{refusal.node_operator()} {refusal.node_name()}".strip()
+        said.append(f"{where}: {_first_line(refusal.desc())}")
     raise ModelError(
         f"{name} {trt.__version__} cannot read the graph ({'; '.join(dict.fromkeys(said))}); "
         "export the model again, or use a TensorRT that has these operators"
     )
+
+
+def _audit_finished(
+    trt: Any, log: Any, data: bytes, precision: str, heavy: Set[str], *, trusted: bool
+) -> None:
+    """Ask the plan itself what its layers became; this needs a GPU."""
+    runtime = trt.Runtime(log)
+    runtime.engine_host_code_allowed = trusted  # plugins inside it: we have just built it
+    engine = runtime.deserialize_cuda_engine(data)
+    if engine is None:
+        raise ModelError(f"TensorRT cannot load what it has built ({'; '.join(log.errors)})")
+    inspector = engine.create_engine_inspector()
+    layers = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    audit_plan(layers, precision, heavy)
 
 
 def _add_profile(builder: Any, config: Any, profile: Profile, name: str) -> None:

@@ -13,8 +13,8 @@ from engine import Segmenter
 from engine.backends import Backend, Tensors, open_backend
 from engine.backends.fake import FakeBackend
 from engine.picture import Picture
-from export.graph import save_onnx
-from export.precision import LARGEST_HALF, element_types
+from export.model_file import save_onnx
+from export.precision import LARGEST_HALF, element_types, label
 
 PROBE = "largest_of_"
 
@@ -73,7 +73,7 @@ def _with_probes(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Mapping[str, 
     for node in proto.graph.node:
         for name in node.output:
             if types.get(name) == TensorProto.FLOAT:
-                made_by[name] = node.name
+                made_by[name] = label(node)
                 absolute, probe = f"absolute_of_{name}", PROBE + name
                 model.graph.node.append(helper.make_node("Abs", [name], [absolute]))
                 model.graph.node.append(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from rich.table import Table
 
 from engine import Segmenter
@@ -16,7 +15,9 @@ from engine.backends.fake import FakeBackend
 from engine.card import InstanceCard
 from engine.errors import ModelError
 from engine.picture import Picture
-from export.models.rcnn.model import Rcnn
+
+if TYPE_CHECKING:
+    from export.models.rcnn.model import Rcnn
 
 SMALL_MASK = 100
 """Pixels; of masks that are smaller one pixel is a large share."""
@@ -86,6 +87,9 @@ def compare_detections(reference: Segmenter, other: Segmenter, picture: Picture)
 
 def torch_segmenter(model: Rcnn, card: InstanceCard) -> Segmenter:
     """The network computed by PyTorch, its picture prepared by PyTorch too."""
+    import torch
+    import torch.nn.functional as F
+
     spec = model.spec
 
     def answer(inputs: Tensors) -> Tensors:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.operators import OPSET
+from export.functions import OPSET
 from export.precision import MOVES, element_types, set_opset
 
 LOW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)

@@ -9,20 +9,16 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
-from pathlib import Path
 
 import onnx
 import torch
-from google.protobuf.message import DecodeError
 from torch import Tensor
 
-from engine.card import KEY, Card, ProposalCard
-from engine.errors import ModelError
-from engine.files import write_aside
+from engine.card import ProposalCard
+from export.functions import add_bodies
 from export.models.deepmask import STRIDE, DeepMaskSpec
 from export.models.dense import DenseDeepMask
-from export.models.rows import DOMAIN, FUNCTIONS, TRANSLATIONS
-from export.operators import body_of
+from export.models.rows import TRANSLATIONS
 
 INPUTS = ("picture", "min_score")
 OUTPUTS = ("scores", "windows", "masks", "count")
@@ -65,35 +61,6 @@ def finish(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def add_bodies(proto: onnx.ModelProto, target: str = "onnxruntime") -> None:
-    """Give each of our operators that a model has its definition, as a model-local function.
-
-    Args:
-        proto: a model without functions.
-        target: what will run it, as in `plugins.functions`.
-
-    Raises:
-        ModelError: two nodes of an operator need different bodies, and a model holds one.
-    """
-    imports = {opset.domain: opset for opset in proto.opset_import}
-    bodies: dict[str, onnx.FunctionProto] = {}
-    for node in proto.graph.node:
-        if node.domain != DOMAIN:
-            continue
-        body = FUNCTIONS[node.op_type] if node.op_type in FUNCTIONS else body_of(node, target)
-        if bodies.setdefault(node.op_type, body) != body:
-            raise ModelError(
-                f"the model's {node.op_type} nodes have different levels or differ in aligned; "
-                "make them alike"
-            )
-    for name in sorted(bodies):
-        function = proto.functions.add()
-        function.CopyFrom(bodies[name])
-        # A body must import the opset of the model that it stands in.
-        function.opset_import[0].version = imports[""].version
-        imports[DOMAIN].version = 1
-
-
 def make_card(
     spec: DeepMaskSpec,
     weights: Mapping[str, Tensor],
@@ -133,44 +100,6 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def set_card(proto: onnx.ModelProto, card: Card) -> None:
-    """Write the card into the model's metadata, in the place of any it had."""
-    kept = [(p.key, p.value) for p in proto.metadata_props if p.key != KEY]
-    del proto.metadata_props[:]
-    onnx.helper.set_model_props(proto, dict(kept) | {KEY: card.to_json()})
-
-
-def read_onnx(path: Path) -> tuple[onnx.ModelProto, Card]:
-    """An exported model and its card.
-
-    Raises:
-        ModelError: no such file, not ONNX, or without a card.
-    """
-    if not path.is_file():
-        raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
-    try:
-        proto = onnx.load_from_string(path.read_bytes())
-        onnx.checker.check_model(proto)
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise ModelError(
-            f"{path} is not an ONNX model ({reason}); export one with python export/to_onnx.py"
-        ) from error
-    for entry in proto.metadata_props:
-        if entry.key == KEY:
-            return proto, Card.from_json(entry.value, path)
-    raise ModelError(f"{path} has no MaskRT card; export the model with python export/to_onnx.py")
-
-
-def save_onnx(proto: onnx.ModelProto, output: Path) -> None:
-    """Write the model to one file, aside first.
-
-    Protocol buffers end at 2 GiB; the largest DeepMask (Full) has 1.3 GB of weights.
-    """
-    with write_aside(output) as aside:
-        aside.write_bytes(proto.SerializeToString())
 
 
 @contextmanager

@@ -21,12 +21,11 @@ from onnxscript.values import Op, Opset
 from torch import Tensor
 
 import plugins
+from export.functions import OPSET, body_of
 from plugins.nms import op as nms
 from plugins.nms.op import NmsAttributes
 from plugins.roi_align import op as roi_align
 from plugins.roi_align.op import RoiAlignAttributes
-
-OPSET = 20
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, attributes: NmsAttributes) -> tuple[Tensor, ...]:
@@ -154,13 +153,6 @@ def _session(
     options.log_severity_level = 3  # it warns of what nobody reads
     inlined = onnx.inliner.inline_local_functions(model)
     return ort.InferenceSession(inlined.SerializeToString(), options)
-
-
-def body_of(node: onnx.NodeProto, target: str = "onnxruntime") -> onnx.FunctionProto:
-    """The definition that fits a node of ours: its levels, and whether it is aligned."""
-    levels = max(1, len(node.input) - 1)
-    aligned = any(a.name == "aligned" and a.i for a in node.attribute)
-    return plugins.functions(target, levels=levels, aligned=aligned)[node.op_type]
 
 
 def _writer(schema: onnx.defs.OpSchema) -> Op:

@@ -19,7 +19,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.errors import ModelError
-from export.models.rows import DOMAIN, FIRST_ROWS, PAD_ROWS
+from export.functions import FIRST_ROWS, PAD_ROWS
+from plugins import DOMAIN
 from plugins.roi_align import op as roi_align
 
 LARGEST_HALF = 65504.0
@@ -131,11 +132,11 @@ def to_typed(
         follows = node.op_type in followers and ready and not read_by_heavy.isdisjoint(node.output)
         wanted = node.op_type in HEAVY or follows
         own = [weights[node.input[k]] for k in floats if node.input[k] in weights]
-        large = node.name in keep or not too_large.isdisjoint(node.input)
+        large = label(node) in keep or not too_large.isdisjoint(node.input)
         if wanted and (large or not all(_in_range(w, low_type, node) for w in own)):
             wanted = False
-            kept.append(node.name)
-        if node.name in keep:
+            kept.append(label(node))
+        if label(node) in keep:
             too_large.update(node.output)
         if wanted:
             count += 1
@@ -148,7 +149,7 @@ def to_typed(
                 if node.input[k] in low:
                     node.input[k] = cast(node.input[k], TensorProto.FLOAT)
             if any(types.get(o) == TensorProto.FLOAT for o in node.output):
-                islands.append(node.name or node.output[0])
+                islands.append(label(node))
         nodes.append(node)
 
     _keep_output_types(graph, nodes, low)
@@ -160,6 +161,11 @@ def to_typed(
         set_opset(model, BF16_OPSET)
     onnx.checker.check_model(model)
     return model, TypedReport(count, islands, kept)
+
+
+def label(node: onnx.NodeProto) -> str:
+    """What to call a node: its name, or its first result's if it has none."""
+    return node.name or node.output[0]
 
 
 def _fold_biases(graph: onnx.GraphProto) -> None:

@@ -6,7 +6,7 @@ import onnx
 from onnx import helper
 
 import plugins
-from export.graph import add_bodies
+from export.functions import add_bodies
 from export.precision import without_row_cuts
 from plugins.library import OPERATORS, VERSION
 

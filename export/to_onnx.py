@@ -27,8 +27,9 @@ from engine.picture import Picture, read_picture
 from export import detector_graph
 from export.checkpoints.recognize import read_network
 from export.detector_parity import compare_detections, torch_segmenter
-from export.graph import make_card, save_onnx, set_card, trace
+from export.graph import make_card, trace
 from export.labels import read_labels
+from export.model_file import save_onnx, set_card
 from export.models.deepmask import MODELS, DeepMask
 from export.models.dense import DenseDeepMask
 from export.models.rcnn.model import Rcnn

@@ -38,7 +38,7 @@ from engine.picture import Picture, read_picture
 from export import builder
 from export.build_options import RTX_TARGETS, BuildOptions, load_builder
 from export.builder import NAMES, Plan
-from export.graph import read_onnx, save_onnx
+from export.model_file import read_onnx, save_onnx
 from export.profiles import make_profile
 from export.tensorrt_graph import for_tensorrt
 from export.typed_model import require_same, typed_model

@@ -14,7 +14,7 @@ from engine.picture import Picture
 from export.calibration import overflowing
 from export.detector_parity import compare_detections
 from export.emulation import emulated
-from export.graph import save_onnx, set_card
+from export.model_file import save_onnx, set_card
 from export.precision import to_typed
 from export.verify import check_parity
 from maskrt.console import console

@@ -24,7 +24,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "segment": Command("maskrt.segment", "segment", "Find the objects of a picture.", "viz"),
     "export": Command("export.to_onnx", "main", "A checkpoint to an ONNX file.", "export"),
-    "build": Command("export.to_trt", "main", "An ONNX file to a TensorRT plan.", "export,rtx"),
+    "build": Command("export.to_trt", "main", "An ONNX file to a TensorRT plan.", "build"),
     "inspect": Command(
         "maskrt.inspect", "inspect", "What a model is, and whether it runs here.", "cli"
     ),

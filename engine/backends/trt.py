@@ -94,17 +94,17 @@ def open_plan(
     device = open_device(ordinal)
     try:
         with device.current():
-            network = TensorRtNetwork(trt, plan, data, card)
+            opened = TensorRtNetwork(trt, plan, data, card)
         check_interface(
             card,
-            [(s.name, s.dtype.name, len(s.largest)) for s in network.slots if s.is_input],
-            [s.name for s in network.slots if not s.is_input],
+            [(s.name, s.dtype.name, len(s.largest)) for s in opened.slots if s.is_input],
+            [s.name for s in opened.slots if not s.is_input],
             plan,
         )
     except BaseException:
         device.close()
         raise
-    return PlanBackend(network, device, card, _name(card, machine), arena=arena, graphs=graphs)
+    return PlanBackend(opened, device, card, _name(card, machine), arena=arena, graphs=graphs)
 
 
 def _name(card: Card, machine: Machine) -> str:
@@ -191,8 +191,8 @@ class TensorRtNetwork:
         """Put the weights of an ONNX file into a plan that was built without."""
         trt = self._trt
         refitter = trt.Refitter(self._engine, self._log)
-        parser = trt.OnnxParserRefitter(refitter, self._log)
-        if not (parser.refit_from_file(str(onnx)) and refitter.refit_cuda_engine()):
+        refit = trt.OnnxParserRefitter(refitter, self._log)
+        if not (refit.refit_from_file(str(onnx)) and refitter.refit_cuda_engine()):
             raise ModelError(
                 f"the weights in {onnx} do not fit the plan ({self._log.said()}); copy the file "
                 "that was written beside the plan"

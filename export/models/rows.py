@@ -5,7 +5,7 @@ padding would cost real time inside a head, so `first_rows` cuts it off and `pad
 back. On a GPU N rows cost no more than a few, and a shape that depends on data costs a
 synchronization, so the TensorRT build leaves both out (`export/precision.py`).
 
-In ONNX each is a function in the domain `maskrt` whose body is standard ONNX.
+In ONNX each is a function (`export/functions.py`) whose body is standard ONNX.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import onnx
 import torch
 from onnx.defs import OpSchema
 from onnxscript.values import Op, Opset
 from torch import Tensor
 
-DOMAIN = "maskrt"
-FIRST_ROWS, PAD_ROWS = "FirstRows", "PadRows"
+from export.functions import FIRST_ROWS, PAD_ROWS
+from plugins import DOMAIN
 
 
 @torch.library.custom_op("maskrt::first_rows", mutates_args=())
@@ -44,33 +43,6 @@ def pad_rows(rows: Tensor, like: Tensor) -> Tensor:
 @pad_rows.register_fake
 def _(rows: Tensor, like: Tensor) -> Tensor:
     return rows.new_empty((like.shape[0], *rows.shape[1:]))
-
-
-FUNCTIONS = {
-    FIRST_ROWS: onnx.parser.parse_function(
-        """
-        <domain: "maskrt", opset_import: ["" : 18]>
-        FirstRows (rows, count) => (first) {
-            zero = Constant <value_ints = [0]> ()
-            end = Cast <to = 7> (count)
-            first = Slice (rows, zero, end)
-        }
-        """
-    ),
-    PAD_ROWS: onnx.parser.parse_function(
-        """
-        <domain: "maskrt", opset_import: ["" : 18]>
-        PadRows (rows, like) => (padded) {
-            zero = Constant <value_ints = [0]> ()
-            have = Shape <start = 0, end = 1> (rows)
-            want = Shape <start = 0, end = 1> (like)
-            missing = Sub (want, have)
-            pads = Concat <axis = 0> (zero, zero, missing, zero)
-            padded = Pad (rows, pads)
-        }
-        """
-    ),
-}
 
 
 def _schema(name: str, inputs: dict[str, str], output: str) -> OpSchema:

@@ -223,19 +223,19 @@ class OrtContext:
             raise BackendError("the network fails")
         device = self.network.device
         scratch, shapes, addresses = self.scratch, dict(self.shapes), dict(self.addresses)
-        slots, session = self.network.slots, self.network.session
+        slots, session, size = self.network.slots, self.network.session, self.network.memory
 
         def tensor(slot: Slot, shape: tuple[int, ...]) -> np.ndarray:
-            size = int(np.prod(shape)) * slot.dtype.itemsize
-            return memory(addresses[slot.name], size).view(slot.dtype).reshape(shape)
+            length = int(np.prod(shape)) * slot.dtype.itemsize
+            return memory(addresses[slot.name], length).view(slot.dtype).reshape(shape)
 
         def work() -> None:
             # Whoever shares this memory at the same time is found out by it.
             mark = np.random.default_rng().integers(0, 255, dtype=np.uint8)
-            memory(scratch[0], self.network.memory)[:] = mark
+            memory(scratch[0], size)[:] = mark
             feeds = {s.name: tensor(s, shapes[s.name]) for s in slots if s.is_input}
             found = session.run(None, feeds)
-            assert (memory(scratch[0], self.network.memory) == mark).all(), "shared memory"
+            assert (memory(scratch[0], size) == mark).all(), "shared memory"
             for slot, value in zip([s for s in slots if not s.is_input], found, strict=True):
                 tensor(slot, slot.largest)[...] = value
 

@@ -24,7 +24,7 @@ SIZES = [(90, 120), (64, 64), (133, 71), (90, 120), (90, 121)]
 @pytest.fixture(scope="module")
 def typed(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small DeepMask in fp16, as a plan has it: no row of it depends on the data."""
-    from export.graph import read_onnx, save_onnx
+    from export.model_file import read_onnx, save_onnx
     from export.precision import to_typed, without_row_cuts
 
     path = tmp_path_factory.mktemp("typed") / "typed.onnx"

@@ -25,7 +25,8 @@ from export import builder, detector_graph, to_trt
 from export.audit import heavy_types
 from export.build_options import BuildOptions, Profile, apply_options, check_version, load_builder
 from export.builder_messages import readable
-from export.graph import read_onnx, save_onnx, set_card, trace
+from export.graph import trace
+from export.model_file import read_onnx, save_onnx, set_card
 from export.models.deepmask import MODELS
 from export.models.dense import DenseDeepMask
 from export.models.rcnn.model import Rcnn
@@ -410,6 +411,26 @@ except to_trt.BackendError: raise
 except Exception as error:
     sys.exit(f"{type(error).__name__} {error}")
 """
+
+
+def test_torch_is_not_needed(exported: Path, tmp_path: Path) -> None:
+    """A Jetson builds its plans without torch: where it cannot be imported, everything works."""
+    code = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name.split('.')[0] in ('torch', 'onnxscript', 'pycocotools', 'matplotlib'):\n"
+        "            raise ImportError('blocked: ' + name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "from maskrt.cli import main\n"
+        f"main(['build', {str(exported)!r}, '--backend', 'rtx', '--output', 'm.engine'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.engine").is_file()
 
 
 def test_a_folder_that_is_not_there(exported: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import torch
 
 from engine.card import Card
 from engine.errors import ModelError
-from export.graph import read_onnx, save_onnx, set_card, trace, weights_digest
+from export.graph import trace, weights_digest
+from export.model_file import read_onnx, save_onnx, set_card
 from export.models.dense import DenseDeepMask, window_count
 from export.to_onnx import load
 from export.verify import noise

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import plugins
 from engine import ModelError, OptionError
-from export.graph import add_bodies
+from export.functions import add_bodies
 from export.operators import TRANSLATIONS, batched_nms, pyramid_roi_align
 from plugins.nms import reference as nms_reference
 from plugins.nms.cases import cases as nms_cases

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export import precision
 from export.calibration import overflowing
 from export.emulation import emulated
-from export.graph import read_onnx
+from export.model_file import read_onnx
 from export.precision import HEAVY, to_typed, without_row_cuts
 from export.verify import noise
 

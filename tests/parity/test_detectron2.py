@@ -14,7 +14,7 @@ from engine import Instances, Segmenter
 from engine.agreement import agreement
 from export import detector_graph
 from export.checkpoints.recognize import read_network
-from export.graph import save_onnx, set_card
+from export.model_file import save_onnx, set_card
 from export.models.rcnn.model import Rcnn
 
 CONFIGS = {

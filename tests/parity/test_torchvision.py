@@ -19,7 +19,7 @@ from engine.paste import Crop
 from export import detector_graph
 from export.checkpoints.recognize import read_network
 from export.detector_parity import compare_detections, torch_segmenter
-from export.graph import save_onnx, set_card
+from export.model_file import save_onnx, set_card
 from export.models.rcnn.model import Rcnn
 from export.precision import to_typed
 
