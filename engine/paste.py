@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Region: TypeAlias = tuple[Mask, int, int]
+"""Bool [h, w], and the picture's pixel at its [0, 0], x and y."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Crop:
 
 
 EMPTY = Crop(np.zeros((0, 0), bool), 0, 0)
+NOTHING = np.zeros((0, 0), np.float32)
 
 
 RULES = ("centres", "torchvision", "detectron2")
@@ -74,7 +78,7 @@ def paste_all(
 ) -> list[Crop]:
     """`paste` for each of values [N, S, S] and boxes [N, 4]."""
     crops = []
-    for mask, left, top in _regions(values, boxes, size, threshold, rule):
+    for mask, left, top in regions(values, boxes, size, threshold, rule):
         ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(ys) == 0:
             crops.append(EMPTY)
@@ -93,50 +97,65 @@ def bitmaps(
 ) -> NDArray[np.bool_]:
     """`paste` for each of values [N, S, S] and boxes [N, 4], as bool [N, H, W]."""
     masks = np.zeros((len(values), *size), bool)
-    for whole, region in zip(masks, _regions(values, boxes, size, threshold, rule), strict=True):
-        mask, left, top = region
-        height, width = mask.shape
-        whole[top : top + height, left : left + width] = mask
+    for whole, (part, left, top) in zip(masks, _enlarged(values, boxes, size, rule), strict=True):
+        height, width = part.shape
+        # Where it belongs at once: most of the time goes into touching the picture's memory.
+        _above(part, threshold, rule, whole[top : top + height, left : left + width])
     return masks
 
 
-def _regions(
+def regions(
     values: NDArray[np.floating],
     boxes: NDArray[np.floating],
     size: tuple[int, int],
     threshold: float,
     rule: str,
-) -> Iterator[tuple[Mask, int, int]]:
-    """For each mask the pixels that it may cover: bool [h, w], and where they begin, x and y."""
+) -> Iterator[Region]:
+    """For each of values [N, S, S] and boxes [N, 4] the pixels that it may cover; see `paste`."""
+    for part, left, top in _enlarged(values, boxes, size, rule):
+        yield _above(part, threshold, rule), left, top
+
+
+def _above(part: NDArray[np.float32], threshold: float, rule: str, out: Mask | None = None) -> Mask:
+    compare = np.greater_equal if rule == "detectron2" else np.greater
+    mask: Mask = compare(part, threshold, out=out)
+    return mask
+
+
+def _enlarged(
+    values: NDArray[np.floating], boxes: NDArray[np.floating], size: tuple[int, int], rule: str
+) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+    """Each mask's values at the picture's pixels: float32 [h, w], and where they begin, x and y."""
     values = values.astype(np.float32, copy=False)
     if rule != "torchvision":
-        compare = np.greater_equal if rule == "detectron2" else np.greater
-        for small, (x0, y0, x1, y1) in zip(values, boxes.tolist(), strict=True):
-            columns = _interpolation(x0, x1, size[1], small.shape[1], rule == "detectron2")
-            rows = _interpolation(y0, y1, size[0], small.shape[0], rule == "detectron2")
-            if rows is None or columns is None:
-                yield EMPTY.mask, 0, 0
-                continue
-            (top, row_weights), (left, column_weights) = rows, columns
-            yield compare(row_weights @ small @ column_weights.T, threshold), left, top
+        for small, box in zip(values, boxes.tolist(), strict=True):
+            yield _interpolated(small, box, size, fades=rule == "detectron2")
         return
     ringed = np.zeros((len(values), values.shape[1] + 2, values.shape[2] + 2), np.float32)
     ringed[:, 1:-1, 1:-1] = values
     for small, (x0, y0, x1, y1) in zip(ringed, _grown(boxes, ringed.shape[1]), strict=True):
         left, right, top, bottom = max(x0, 0), min(x1, size[1]), max(y0, 0), min(y1, size[0])
         if left >= right or top >= bottom:
-            yield EMPTY.mask, 0, 0
+            yield NOTHING, 0, 0
         elif (x1 - x0) * (y1 - y0) <= 4 * size[0] * size[1]:
             # Whole pixels: OpenCV's resize is the same formula, and the quickest form of it.
             large = cv2.resize(small, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
             part = large[top - y0 : bottom - y0, left - x0 : right - x0]
-            yield part > threshold, left, top
+            yield np.asarray(part, np.float32), left, top
         else:  # mostly outside of the picture
-            columns = _interpolation(x0, x1, size[1], small.shape[1], fades=False)
-            rows = _interpolation(y0, y1, size[0], small.shape[0], fades=False)
-            assert rows is not None
-            assert columns is not None
-            yield rows[1] @ small @ columns[1].T > threshold, columns[0], rows[0]
+            yield _interpolated(small, [x0, y0, x1, y1], size, fades=False)
+
+
+def _interpolated(
+    small: NDArray[np.float32], box: list[float], size: tuple[int, int], *, fades: bool
+) -> tuple[NDArray[np.float32], int, int]:
+    x0, y0, x1, y1 = box
+    columns = _interpolation(x0, x1, size[1], small.shape[1], fades)
+    rows = _interpolation(y0, y1, size[0], small.shape[0], fades)
+    if rows is None or columns is None:
+        return NOTHING, 0, 0
+    (top, row_weights), (left, column_weights) = rows, columns
+    return row_weights @ small @ column_weights.T, left, top
 
 
 def _grown(boxes: NDArray[np.floating], cells: int) -> list[list[int]]:

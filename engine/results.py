@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BackendError, OptionError
-from .paste import Crop, bitmaps, paste_all
+from .paste import Crop, bitmaps, paste_all, regions
 from .picture import Picture
-from .rle import Rle, encode
+from .rle import Rle, encode_all
 
 if TYPE_CHECKING:
     import supervision
@@ -138,7 +138,7 @@ class Instances:
 
     def rle(self) -> list[Rle]:
         """Each mask in COCO's compressed run-length encoding, without making bitmaps."""
-        return [encode(crop, *self.size) for crop in self.crops()]
+        return encode_all(regions(*self._pasted()), *self.size)
 
     def polygons(self) -> list[list[Polygon]]:
         """Each mask's outer outlines, float32 [K, 2] xy through the border pixels' centres.
