@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from .backends import Backend, open_backend
 from .card import Card, InstanceCard, ProposalCard
 from .detector import detect
 from .errors import OptionError
-from .picture import PictureSource, read_picture
+from .picture import Picture, PictureSource, read_picture
 from .proposer import propose
 from .results import Instances
+from .stream import Frame, read_video, stream
 
 
 class Segmenter:
@@ -134,6 +136,42 @@ class Segmenter:
             self(picture, color=color, score_threshold=score_threshold, top=top)
             for picture in pictures
         ]
+
+    def stream(
+        self,
+        frames: Iterable[PictureSource] | str | os.PathLike[str] | int,
+        *,
+        color: str = "bgr",
+        score_threshold: float | None = None,
+        top: int | None = None,
+        in_flight: int = 4,
+        late: str = "block",
+    ) -> Iterator[Frame]:
+        """Segment a video file, a camera or any pictures, in order, decoding ahead.
+
+        Close the iterator, or use it up, to end its threads. A damaged frame is a `Frame` with an
+        error; frames may change their size.
+
+        Args:
+            frames: a video's path, a camera's number, or pictures as in a call.
+            color: as in a call.
+            score_threshold: as in a call.
+            top: as in a call.
+            in_flight: frames decoded ahead, and frames being segmented, at most.
+            late: "block" or "drop": whether a source that is too fast waits or loses frames.
+
+        Raises:
+            PictureError: the source cannot be opened or ends before its time; what came before it
+                has been given.
+            OptionError: an option out of its range.
+        """
+        if isinstance(frames, (str, os.PathLike, int)):
+            frames = read_video(frames if isinstance(frames, int) else Path(frames))
+
+        def one(picture: Picture) -> Instances:
+            return self(picture, score_threshold=score_threshold, top=top)
+
+        return stream(one, frames, color=color, in_flight=in_flight, late=late)
 
     def close(self) -> None:
         """Give back what the backend holds."""
