@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit parity registries train clean
+.PHONY: demo test lint types unit parity lean registries train clean
 
 demo: .venv/demo
 	$(BIN)/maskrt demo --output out/demo
@@ -28,6 +28,10 @@ parity: .venv-parity/ready
 	.venv-parity/bin/python -m pip install --quiet --requirement tests/parity/requirements.txt
 	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
+
+# The names and the start of TensorRT's lean runtimes, 10.16 and 11.4: they need no GPU for that.
+lean: .venv-lean/ready .venv/dev
+	$(BIN)/python -m pytest tests/test_tensorrt_api.py
 
 # The compiled plugins in TensorRT's own registries (needs its headers: set TENSORRT_ROOT).
 registries: .venv-lean/ready .venv/dev

@@ -10,10 +10,12 @@ Stream capture is called in the driver itself: PyCUDA has no binding of it.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,16 +24,18 @@ from numpy.typing import NDArray
 from .backends.device import CaptureError, Device, HostBlock
 from .errors import BackendError
 
-log = logging.getLogger(__name__)
-
 NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: does not wait for the default stream, which other libraries use."""
 THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads allocate does not end a capture."""
 
 
+@cache
 def open_device(ordinal: int = 0) -> Device:
-    """A GPU's primary context.
+    """A GPU's primary context: one object for the whole process, which never gives it back.
+
+    Memory that one plan has allocated may then be given back by another one (an arena), and no
+    thread is left with a context that is not there any more.
 
     Args:
         ordinal: of the GPU.
@@ -106,7 +110,9 @@ class PyCudaDevice(_Graphs):
     """The device by PyCUDA."""
 
     def __init__(self, ordinal: int) -> None:
-        import pycuda.driver as driver
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # without a driver it warns before it fails
+            import pycuda.driver as driver
 
         super().__init__()
         driver.init()
@@ -118,6 +124,8 @@ class PyCudaDevice(_Graphs):
         self.zero_copy = bool(device.get_attribute(attribute.INTEGRATED))
         self._context = device.retain_primary_context()
         self._held: dict[int, Any] = {}
+        # At the interpreter's end, after the plans: finalizers run in the reverse order.
+        weakref.finalize(self, _detach, self._context, self._driver)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -180,10 +188,6 @@ class PyCudaDevice(_Graphs):
         except self._cuda.Error as error:
             raise _failed(error) from error
 
-    def close(self) -> None:
-        """See `Device.close`."""
-        self._context.detach()
-
 
 class CudaPythonDevice(_Graphs):
     """The device by cuda-python."""
@@ -209,6 +213,7 @@ class CudaPythonDevice(_Graphs):
         self.capability = f"{major}.{minor}"
         self.zero_copy = bool(integrated)
         self._context = self._do(driver.cuDevicePrimaryCtxRetain(self._device))
+        weakref.finalize(self, driver.cuDevicePrimaryCtxRelease, self._device)
 
     def _do(self, result: tuple[Any, ...]) -> Any:
         """The value of a call, its error raised."""
@@ -271,9 +276,11 @@ class CudaPythonDevice(_Graphs):
         """See `Device.wait`."""
         self._do(self._cuda.cuStreamSynchronize(stream))
 
-    def close(self) -> None:
-        """See `Device.close`."""
-        self._cuda.cuDevicePrimaryCtxRelease(self._device)
+
+def _detach(context: Any, driver: Any) -> None:
+    context.detach()
+    # It makes the context current to let go of it, and leaves it so.
+    driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
 
 
 def _no_memory(size: int, name: str) -> BackendError:

@@ -13,10 +13,11 @@ from pathlib import Path
 from .card import Card
 
 PACKAGES = {
-    "tensorrt": ("tensorrt", "tensorrt_cu13", "tensorrt_cu12", "tensorrt_lean"),
+    "tensorrt": ("tensorrt", "tensorrt_cu13", "tensorrt_cu12"),
+    "tensorrt-lean": ("tensorrt_lean", "tensorrt_lean_cu13", "tensorrt_lean_cu12"),
     "tensorrt-rtx": ("tensorrt_rtx",),
 }
-"""Distributions that run a flavour's plans, by flavour."""
+"""Distributions that run plans, by flavour; the lean one runs version-compatible ones alone."""
 NAMES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 PLUGINS = "libmaskrt_plugins.so"
 VARIABLE = "MASKRT_PLUGINS"
@@ -28,15 +29,27 @@ class Machine:
 
     Attributes:
         platform: e.g. "linux x86_64".
-        tensorrt: the version of each flavour, "tensorrt" and "tensorrt-rtx", that is installed.
+        tensorrt: the version of each flavour (of PACKAGES) that is installed.
         gpu: its name, "" without one.
         capability: its compute capability, e.g. "8.7", "" without a GPU.
+        why_no_gpu: in the words of what tried to open it.
     """
 
     platform: str
     tensorrt: Mapping[str, str] = field(default_factory=dict)
     gpu: str = ""
     capability: str = ""
+    why_no_gpu: str = "there is none"
+
+    def version_for(self, told: Mapping[str, str]) -> str | None:
+        """The version of what would run a plan of that `Card.runtime`."""
+        flavour = told.get("flavour", "")
+        full = self.tensorrt.get(flavour)
+        lean = flavour == "tensorrt" and told.get("version_compatible") == "yes"
+        # The lean runtime has nothing that reads weights from an ONNX file.
+        return full or (
+            self.tensorrt.get("tensorrt-lean") if lean and not told.get("stripped") else None
+        )
 
 
 def this_machine(ordinal: int = 0) -> Machine:
@@ -48,16 +61,13 @@ def this_machine(ordinal: int = 0) -> Machine:
     from .cuda import open_device
     from .errors import BackendError
 
-    gpu = capability = ""
+    versions = {flavour: _installed(names) for flavour, names in PACKAGES.items()}
+    tensorrt = {flavour: version for flavour, version in versions.items() if version}
     try:
         device = open_device(ordinal)
-    except BackendError:
-        pass
-    else:
-        gpu, capability = device.name, device.capability
-        device.close()
-    versions = {flavour: _installed(names) for flavour, names in PACKAGES.items()}
-    return Machine(this_platform(), {k: v for k, v in versions.items() if v}, gpu, capability)
+    except BackendError as error:
+        return Machine(this_platform(), tensorrt, why_no_gpu=str(error))
+    return Machine(this_platform(), tensorrt, device.name, device.capability)
 
 
 def this_platform() -> str:
@@ -84,14 +94,14 @@ def misfits(plan: Path, card: Card, machine: Machine) -> list[str]:
     told = card.runtime
     flavour, built = told.get("flavour", ""), told.get("version", "")
     name = NAMES.get(flavour, flavour)
-    again = f"maskrt build {told.get('source', 'MODEL.onnx')} --output {plan}"
+    again = _command(plan, card)
     reasons = []
     if told.get("platform", machine.platform) != machine.platform:
         reasons.append(
             f"{plan} was built for {told['platform']} and this is {machine.platform}; build it "
             f"here: {again}"
         )
-    here = machine.tensorrt.get(flavour)
+    here = machine.version_for(told)
     if here is None:
         extra = "rtx" if flavour == "tensorrt-rtx" else "tensorrt"
         reasons.append(
@@ -106,12 +116,13 @@ def misfits(plan: Path, card: Card, machine: Machine) -> list[str]:
     if not machine.capability:
         reasons.append(
             f"{plan} needs an NVIDIA GPU of compute capability {_wanted(told)}, and none can be "
-            f"used here; run {told.get('source', 'the .onnx file')} instead"
+            f"used here ({machine.why_no_gpu}); run {told.get('source', 'the .onnx file')} instead"
         )
     elif not _made_for(told, machine.capability):
         reasons.append(
             f"{plan} is for compute capability {_wanted(told)} and this {machine.gpu} has "
             f"{machine.capability}; build it here: {again}"
+            + (f" --target {machine.capability}" if flavour == "tensorrt-rtx" else "")
         )
     inside = told.get("version_compatible") == "yes"
     if told.get("plugins") and not inside and find_plugins(plan) is None:
@@ -119,7 +130,31 @@ def misfits(plan: Path, card: Card, machine: Machine) -> list[str]:
             f"{plan} needs the plugins {told['plugins']} and there is no {PLUGINS} beside it; copy "
             f"it there from where the plan was built, or set {VARIABLE} to it"
         )
+    stripped = told.get("stripped")
+    if stripped and not plan.with_name(stripped).is_file():
+        reasons.append(
+            f"{plan} has no weights of its own and {stripped} is not beside it; copy it there from "
+            "where the plan was built"
+        )
     return reasons
+
+
+def _command(plan: Path, card: Card) -> str:
+    """What builds the plan again, as it was built."""
+    told = card.runtime
+    parts = ["maskrt build", told.get("source", "MODEL.onnx"), f"--output {plan}"]
+    if told.get("flavour") == "tensorrt-rtx":
+        parts.append("--backend rtx")
+    if card.precision != "fp16":
+        parts.append(f"--precision {card.precision}")
+    parts += [f"--{name} {told[name]}" for name in ("min", "opt", "max") if name in told]
+    if told.get("hardware_compatibility", "none") != "none":
+        parts.append(f"--hardware-compatibility {told['hardware_compatibility']}")
+    if told.get("version_compatible") == "yes":
+        parts.append("--version-compatible")
+    if told.get("stripped"):
+        parts.append("--strip-weights")
+    return " ".join(parts)
 
 
 def _wanted(told: Mapping[str, str]) -> str:

@@ -8,7 +8,9 @@ areas like pixels; beyond the centres of the outermost cells the border value ho
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -40,6 +42,10 @@ class Crop:
         height, width = self.mask.shape
         return self.x, self.y, self.x + width, self.y + height
 
+
+SEVERAL_THREADS = 1 << 26
+"""Bytes of bitmaps from which on several threads make them."""
+MOST_THREADS = 4
 
 EMPTY = Crop(np.zeros((0, 0), bool), 0, 0)
 NOTHING = np.zeros((0, 0), np.float32)
@@ -97,10 +103,20 @@ def bitmaps(
 ) -> NDArray[np.bool_]:
     """`paste` for each of values [N, S, S] and boxes [N, 4], as bool [N, H, W]."""
     masks = np.zeros((len(values), *size), bool)
-    for whole, (part, left, top) in zip(masks, _enlarged(values, boxes, size, rule), strict=True):
-        height, width = part.shape
-        # Where it belongs at once: most of the time goes into touching the picture's memory.
-        _above(part, threshold, rule, whole[top : top + height, left : left + width])
+
+    def fill(some: slice) -> None:
+        parts = _enlarged(values[some], boxes[some], size, rule)
+        for whole, (part, left, top) in zip(masks[some], parts, strict=True):
+            height, width = part.shape
+            _above(part, threshold, rule, whole[top : top + height, left : left + width])
+
+    if masks.nbytes < SEVERAL_THREADS:
+        fill(slice(None))
+        return masks
+    # Most of the time the system spends in giving the memory, to each thread its own.
+    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fill, (slice(k, None, threads) for k in range(threads))))
     return masks
 
 

@@ -143,6 +143,7 @@ class Segmenter:
         *,
         color: str = "bgr",
         score_threshold: float | None = None,
+        mask_nms: float | None = None,
         top: int | None = None,
         in_flight: int = 4,
         late: str = "block",
@@ -156,6 +157,7 @@ class Segmenter:
             frames: a video's path, a camera's number, or pictures as in a call.
             color: as in a call.
             score_threshold: as in a call.
+            mask_nms: as in a call.
             top: as in a call.
             in_flight: frames decoded ahead, and frames being segmented, at most.
             late: "block" or "drop": whether a source that is too fast waits or loses frames.
@@ -169,7 +171,7 @@ class Segmenter:
             frames = read_video(frames if isinstance(frames, int) else Path(frames))
 
         def one(picture: Picture) -> Instances:
-            return self(picture, score_threshold=score_threshold, top=top)
+            return self(picture, score_threshold=score_threshold, mask_nms=mask_nms, top=top)
 
         return stream(one, frames, color=color, in_flight=in_flight, late=late)
 

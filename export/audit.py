@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto
 
 from engine.errors import ModelError
-from export.precision import HEAVY, QUANTIZED, element_types
+from export.precision import HEAVY, element_types
 
 TYPES = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
 """TensorRT's names of what layers that carry the work compute in; int8 ones give fp16 back."""
@@ -35,10 +35,12 @@ class Audit:
     Attributes:
         types: "HALF", "BF16", "FLOAT" or "INT8", and how many.
         quantized: how many of them read quantized values.
+        unseen: how many a finished plan does not tell the types of.
     """
 
     types: Mapping[str, int]
     quantized: int = 0
+    unseen: int = 0
 
     def __str__(self) -> str:
         words = {"HALF": "fp16", "FLOAT": "fp32", "BF16": "bf16", "INT8": "int8"}
@@ -98,7 +100,7 @@ def audit_plan(layers: str, precision: str, heavy: Collection[str]) -> Audit:
     """Read the types in a finished plan, as its inspector tells them.
 
     A layer of a plan may have swallowed casts at its ends, so it is wrong only if none of its
-    tensors has the right type.
+    types is right. What the list tells nothing of is counted as unseen.
 
     Args:
         layers: JSON of EngineInspector.get_engine_information, of a plan built with DETAILED.
@@ -117,26 +119,38 @@ def audit_plan(layers: str, precision: str, heavy: Collection[str]) -> Audit:
     wanted = {TYPES[precision], "INT8"} if precision == "int8" else {TYPES[precision]}
     found: Counter[str] = Counter()
     wrong: list[str] = []
+    unseen = set(heavy)
     for entry in listed:
         # With another verbosity a layer is a name alone.
         if not isinstance(entry, dict):
             continue
         text = f"{entry.get('Metadata', '')} {entry.get('Name', '')}"
-        named = set(re.findall(r"[\w./-]+", text))
-        if named.isdisjoint(heavy):
+        named = set(re.findall(r"[\w./-]+", text)).intersection(heavy)
+        kinds = _types_of(entry)
+        if not named or not kinds:
             continue
-        tensors = [*entry.get("Inputs", []), *entry.get("Outputs", [])]
-        kinds = {_type_of(str(tensor.get("Format/Datatype", ""))) for tensor in tensors}
-        found[min(kinds & wanted, default="FLOAT")] += 1
-        if precision != "fp32" and kinds.isdisjoint(wanted) and "FLOAT" in kinds:
+        unseen -= named
+        found[min(kinds & wanted, default=min(kinds))] += 1
+        if kinds.isdisjoint(wanted):
             wrong.append(str(entry.get("Name")))
     _refuse(wrong, precision)
-    return Audit(dict(found))
+    return Audit(dict(found), unseen=len(unseen))
 
 
-def has_quantized(graph: onnx.ModelProto) -> bool:
-    """Whether a graph was quantized."""
-    return any(node.op_type in QUANTIZED for node in graph.graph.node)
+def _types_of(entry: Mapping[str, Any]) -> set[str]:
+    """The types that a layer of a plan computes in, as far as it tells.
+
+    Its weights say it; or else its tensors, but not those of a region that TensorRT has fused
+    (ForeignNode), whose ends are other operators'.
+    """
+    weights = entry.get("Weights")
+    if isinstance(weights, dict) and _type_of(str(weights.get("Type", ""))):
+        return {_type_of(str(weights["Type"]))}
+    if "ForeignNode" in str(entry.get("Name", "")):
+        return set()
+    tensors = [*entry.get("Inputs", []), *entry.get("Outputs", [])]
+    # "N/A due to dynamic shapes" is none.
+    return {_type_of(str(tensor.get("Format/Datatype", ""))) for tensor in tensors} - {""}
 
 
 def _type_of(written: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BackendError, OptionError
-from engine.files import write_aside
 
 OLDEST = (10, 3)
 """TensorRT before it has no strongly typed networks worth the name, or no IPluginV3."""
@@ -91,7 +90,9 @@ class BuildOptions:
                 raise OptionError(f"{option} does nothing in TensorRT for RTX: {instead}")
 
 
-def apply_options(trt: Any, config: Any, options: BuildOptions, library: Path | None) -> None:
+def apply_options(
+    trt: Any, config: Any, options: BuildOptions, library: Path | None, flavour: str
+) -> None:
     """Write the options into an IBuilderConfig.
 
     Args:
@@ -99,12 +100,15 @@ def apply_options(trt: Any, config: Any, options: BuildOptions, library: Path | 
         config: the IBuilderConfig.
         options: checked ones.
         library: of the plugins that the graph uses.
+        flavour: "tensorrt" or "rtx".
 
     Raises:
         OptionError: this TensorRT does not know a compute capability, or refuses a timing cache.
     """
     # DETAILED, so that the audit can read what each layer became; it costs a few kilobytes.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if flavour == "rtx":  # or else it may allocate while it runs, which no graph can capture
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace << 20)
     if options.level is not None:
@@ -158,12 +162,6 @@ def _read_timing_cache(config: Any, path: Path) -> None:
             f"--timing-cache {path} is not one of this TensorRT and this GPU; delete it, or give "
             "another file"
         )
-
-
-def save_timing_cache(config: Any, path: Path) -> None:
-    """Write what the build has learned; read again by the next one."""
-    with write_aside(path) as aside:
-        aside.write_bytes(bytes(config.get_timing_cache().serialize()))
 
 
 def load_builder(flavour: str) -> Any:

@@ -152,6 +152,8 @@ def to_typed(
                 islands.append(label(node))
         nodes.append(node)
 
+    if precision == "int8":
+        _refuse_quantized_places(graph, islands)
     _keep_output_types(graph, nodes, low)
     _replace(graph.node, nodes)
     used = {name for node in nodes for name in node.input}
@@ -166,6 +168,31 @@ def to_typed(
 def label(node: onnx.NodeProto) -> str:
     """What to call a node: its name, or its first result's if it has none."""
     return node.name or node.output[0]
+
+
+def _refuse_quantized_places(graph: onnx.GraphProto, islands: Collection[str]) -> None:
+    """Refuse a file whose boxes or ranking are computed from 8-bit values.
+
+    Raises:
+        ModelError: names them. What a layer gives may be quantized; what is made of it may not.
+    """
+    made_by = {name: node for node in graph.node for name in node.output}
+    wrong = []
+    for node in (n for n in graph.node if label(n) in islands):
+        for name in node.input:
+            dequantizes = made_by.get(name)
+            if dequantizes is None or dequantizes.op_type != "DequantizeLinear":
+                continue
+            quantizes = made_by.get(dequantizes.input[0])
+            before = made_by.get(quantizes.input[0]) if quantizes is not None else None
+            if before is not None and label(before) in islands:
+                wrong.append(f"{before.op_type} {label(before)}")
+    if wrong:
+        raise ModelError(
+            f"what {len(wrong)} operators beside the layers give was quantized "
+            f"({', '.join(dict.fromkeys(wrong[:3]))} ...), places and scores among it; quantize "
+            'layers alone: quantize_static(..., op_types_to_quantize=["Conv", "Gemm"])'
+        )
 
 
 def _fold_biases(graph: onnx.GraphProto) -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import replace
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +30,10 @@ import typer
 from rich.progress import Progress
 
 import plugins
-from engine import BackendError, Segmenter
+from engine import Segmenter
 from engine.backends.trt import open_plan
 from engine.card import Card
-from engine.files import write_together
+from engine.files import write_aside, write_together
 from engine.machine import misfits, this_machine, this_platform
 from engine.picture import Picture, read_picture
 from export import builder
@@ -138,34 +139,36 @@ def main(
     compiled = _plugins(graph, operators, flavour)
     if compiled is not None:
         plugins.load(trt, compiled)
-    typed, card = typed_model(graph, card, precision.value, sample)
-
-    start = time.perf_counter()
-    ready = for_tensorrt(typed, with_plugins=compiled is not None)
-    with Progress(console=console) as progress:
-        plan = builder.build(
-            ready, profile, progress, options, flavour=flavour, precision=precision.value,
-            islands=frozenset(card.islands), library=compiled, verbose=verbose,
-        )  # fmt: skip
-    seconds = time.perf_counter() - start
-    for warning in plan.warnings:
-        console.print(f"{NAMES[flavour]} warns: {warning}", markup=False)
-    sizes = (profile.smallest, profile.usual, profile.largest)
-    told = {key: f"{h}x{w}" for key, (h, w) in zip(("min", "opt", "max"), sizes, strict=True)}
-    told |= _runtime(flavour, plan, options, compiled, ready)
-    told |= {"source": model.name, "source_sha256": _digest(model)}
-    if strip_weights:
-        told["stripped"] = f"{output.name}.weights.onnx"
-    card = replace(card, runtime=told, plan_sha256=hashlib.sha256(plan.data).hexdigest())
-
+    # The folder first: a build must not take minutes to find that it cannot write.
     with write_together(output) as folder:
+        typed, card = typed_model(graph, card, precision.value, sample)
+        start = time.perf_counter()
+        ready = for_tensorrt(typed, with_plugins=compiled is not None)
+        with Progress(console=console) as progress:
+            plan = builder.build(
+                ready, profile, progress, options, flavour=flavour, precision=precision.value,
+                islands=frozenset(card.islands), library=compiled, verbose=verbose,
+            )  # fmt: skip
+        seconds = time.perf_counter() - start
+        for warning in plan.warnings:
+            console.print(f"{NAMES[flavour]} warns: {warning}", markup=False)
+        sizes = (profile.smallest, profile.usual, profile.largest)
+        told = {key: f"{h}x{w}" for key, (h, w) in zip(("min", "opt", "max"), sizes, strict=True)}
+        told |= _runtime(flavour, plan, options, compiled, ready)
+        told |= {"source": model.name, "source_sha256": _digest(model)}
+        if strip_weights:
+            weights = folder / f"{output.name}.weights.onnx"
+            save_onnx(ready, weights)
+            told |= {"stripped": weights.name, "stripped_sha256": _digest(weights)}
+        card = replace(card, runtime=told, plan_sha256=hashlib.sha256(plan.data).hexdigest())
         (folder / output.name).write_bytes(plan.data)
         (folder / f"{output.name}.json").write_text(card.to_json(indent=2) + "\n")
         if compiled is not None and not version_compatible:
             shutil.copy(compiled, folder / library.NAME)
-        if strip_weights:
-            save_onnx(ready, folder / told["stripped"])
         seen = _tried(folder / output.name, card, model, sample)
+    if timing_cache is not None:
+        with write_aside(timing_cache) as aside:
+            aside.write_bytes(plan.timing_cache)
     console.print(
         f"wrote {output} ({len(plan.data) / 1e6:.1f} MB, {NAMES[flavour]} {plan.version}, "
         f"{seconds:.1f} s; layers that carry the work: {plan.audit}) and {output}.json; {seen}"
@@ -173,14 +176,13 @@ def main(
 
 
 def _flavour(backend: Target) -> str:
-    """The builder to use, by name."""
+    """The builder to use, by name: one that is installed and does not work is not passed over."""
     if backend is not Target.auto:
         return backend.value
-    try:
-        load_builder("tensorrt")
-    except BackendError:
-        return "rtx"
-    return "tensorrt"
+    there = [name for name in ("tensorrt", "tensorrt_rtx") if find_spec(name)]
+    flavour = "rtx" if there == ["tensorrt_rtx"] else "tensorrt"
+    console.print(f"building with {NAMES[flavour]}")
+    return flavour
 
 
 def _plugins(graph: onnx.ModelProto, operators: Operators, flavour: str) -> Path | None:
@@ -199,9 +201,7 @@ def _runtime(
     flavour: str, plan: Plan, options: BuildOptions, compiled: Path | None, ready: onnx.ModelProto
 ) -> dict[str, str]:
     """What has to be there to run the plan, as `engine.machine` reads it."""
-    targets = options.targets or RTX_TARGETS
-    if flavour == "tensorrt":
-        targets = (this_machine().capability,)
+    targets = (plan.capability,) if plan.capability else options.targets or RTX_TARGETS
     used = sorted({n.op_type for n in ready.graph.node} & set(library.OPERATORS))
     return {
         "flavour": "tensorrt" if flavour == "tensorrt" else "tensorrt-rtx",

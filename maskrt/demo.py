@@ -48,7 +48,7 @@ def demo(
     console.rule("3. a photo in, masks out")
     name = photo.stem
     segment(
-        photo,
+        str(photo),
         model=model,
         results=output / f"{name}.json",
         drawn=output / f"{name}.png",

@@ -17,8 +17,7 @@ from engine.backends import PLAN_SUFFIXES
 from engine.backends.trt import read_card
 from engine.picture import read_picture
 from maskrt.console import console
-
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+from maskrt.inputs import Inputs, several
 
 
 def verify(
@@ -52,12 +51,15 @@ def verify(
         Segmenter(against) as right,
         Segmenter(model, backend=backend, precision=precision) as other,
     ):
-        for path in track(pictures(images), console=console, description="pictures"):
-            pixels = read_picture(path)
+        inputs = Inputs([images.name], iter([images])) if images.is_file() else several(str(images))
+        pictures = zip(inputs.names, inputs.frames, strict=True)
+        total = len(inputs.names)
+        for name, source in track(pictures, total=total, console=console, description="pictures"):
+            pixels = read_picture(source)
             expected = right(pixels)
             same = agreement(expected[expected.scores >= least_score], other(pixels), iou=iou)
             found.append(same)
-            table.add_row(path.name, *_row(same))
+            table.add_row(name, *_row(same))
     console.print(table)
     _require(found, model, matched=matched, score=score, mask=mask)
 
@@ -75,22 +77,6 @@ def _source(model: Path) -> Path:
     if hashlib.sha256(source.read_bytes()).hexdigest() != told.get("source_sha256"):
         raise OptionError(f"{model} was not built from {source} as it is now; give --against")
     return source
-
-
-def pictures(images: Path) -> list[Path]:
-    """The picture files at a path, in the order of their names.
-
-    Raises:
-        OptionError: there are none.
-    """
-    if images.is_file():
-        return [images]
-    found = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise OptionError(
-            f"--images {images} has no pictures; give a folder with {', '.join(sorted(SUFFIXES))}"
-        )
-    return found
 
 
 def _row(same: Agreement) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.machine import this_machine
 from export.audit import HEAVY_LAYERS
 from export.build_options import HARDWARE
 
@@ -31,7 +32,8 @@ CLASSES = {
     "shapes": "IOptimizationProfile", "layer": "ILayer", "runtime": "Runtime",
     "engine": "ICudaEngine", "_engine": "ICudaEngine", "context": "IExecutionContext",
     "_context": "IExecutionContext", "registry": "IPluginRegistry", "refitter": "Refitter",
-    "cache": "ITimingCache", "refit": "OnnxParserRefitter", "inspector": "EngineInspector",
+    "cache": "ITimingCache", "refit": "OnnxParserRefitter", "jit": "IRuntimeConfig",
+    "inspector": "EngineInspector",
 }  # fmt: skip
 """What the code calls an object of TensorRT's, and its class; "" is the module."""
 PYTHON = "https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/infer"
@@ -39,6 +41,9 @@ RTX = "https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/_static/python-a
 ONLY_SOME = {
     "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY": f"{PYTHON}/Core/BuilderConfig.html",
     "ComputeCapability": f"{RTX}/Core/BuilderConfig.html",
+    "BuilderFlag.REQUIRE_USER_ALLOCATION": f"{RTX}/Core/BuilderConfig.html",
+    "ICudaEngine.create_runtime_config": f"{RTX}/Core/Engine.html",
+    "DynamicShapesKernelSpecializationStrategy": f"{RTX}/Core/Engine.html",
     "IBuilderConfig.num_compute_capabilities": f"{RTX}/Core/BuilderConfig.html",
     "IBuilderConfig.set_compute_capability": f"{RTX}/Core/BuilderConfig.html",
 }
@@ -139,3 +144,32 @@ def test_the_lean_runtimes_have_what_runs_a_plan(major: str) -> None:
     version, missing = done.stdout.split(maxsplit=1)
     assert version.startswith(major)
     assert missing.strip() == "[]"
+
+
+NO_DRIVER = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import tensorrt_lean_bindings as trt
+from engine.backends.trt import _logger, make_runtime
+from engine.errors import BackendError
+try:
+    make_runtime(trt, _logger(trt))
+except BackendError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(bool(this_machine().gpu), reason="there is a GPU")
+@pytest.mark.parametrize("major", ["10", "11"])
+def test_a_driver_that_does_not_answer_is_a_sentence(major: str) -> None:
+    """TensorRT's own object for it crashes as soon as it is touched, and when it is destroyed."""
+    folder = ROOT / ".venv-lean" / major
+    if not folder.is_dir():
+        pytest.skip("TensorRT's lean runtimes are not installed (make registries)")
+    done = subprocess.run(
+        [sys.executable, "-c", NO_DRIVER, str(folder), str(ROOT)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    assert "does not start (" in done.stdout
+    assert "check with nvidia-smi that the driver" in done.stdout

@@ -75,7 +75,8 @@ def open_backend(
         from ..machine import this_machine
         from .bundle import choose
 
-        path = choose(path, this_machine(ordinal))
+        for_onnx = kind == "cpu" or threads is not None or backend not in (None, "tensorrt")
+        path = choose(path, this_machine(ordinal), plans_too=not for_onnx)
     if not path.is_file():
         raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
     is_plan = path.suffix in PLAN_SUFFIXES

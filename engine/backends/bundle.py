@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 FASTEST_FIRST = ("int8", "fp16", "bf16", "fp32")
 
 
-def choose(folder: Path, machine: Machine) -> Path:
+def choose(folder: Path, machine: Machine, *, plans_too: bool = True) -> Path:
     """The plan that fits and was built for this GPU, or else any that fits, or else the ONNX file.
 
     Of several, the one in the lowest precision. Why plans were passed over is logged.
@@ -24,6 +25,7 @@ def choose(folder: Path, machine: Machine) -> Path:
     Args:
         folder: plans with their cards, compiled plugins, an ONNX file.
         machine: what it is for.
+        plans_too: False for the ONNX file in any case.
 
     Raises:
         ModelError: there is no model, or there are several different ones.
@@ -31,7 +33,13 @@ def choose(folder: Path, machine: Machine) -> Path:
     """
     # What begins with a dot is being written, or was left by a build that was killed.
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    plans = {path: read_card(path) for path in files if path.suffix in PLAN_SUFFIXES}
+    plans: dict[Path, Card] = {}
+    for path in files if plans_too else []:
+        if path.suffix in PLAN_SUFFIXES:
+            try:
+                plans[path] = read_card(path)
+            except ModelError as error:
+                log.warning("left out: %s", error)
     graphs = [path for path in files if path.suffix == ".onnx"]
     stripped = {card.runtime.get("stripped") for card in plans.values()}
     graphs = [path for path in graphs if path.name not in stripped]
@@ -55,6 +63,9 @@ def choose(folder: Path, machine: Machine) -> Path:
         raise BackendError(f"no plan in {folder} fits, and it has no .onnx file: {told}")
     if told:
         log.warning("%s is run instead of a plan: %s", graphs[0], told)
+        digest = hashlib.sha256(graphs[0].read_bytes()).hexdigest()
+        if all(card.runtime.get("source_sha256", digest) != digest for card in plans.values()):
+            log.warning("%s is not the file that the plans were built from", graphs[0])
     return graphs[0]
 
 

@@ -141,10 +141,6 @@ class Device(Protocol):
         """Give it back."""
         ...
 
-    def close(self) -> None:
-        """Let go of the device; nothing of it may be used afterwards."""
-        ...
-
 
 class Context(Protocol):
     """One run of a network at a time, for one set of input shapes."""

@@ -187,7 +187,7 @@ class PlanBackend:
 
     Args:
         network: the deserialized plan; closed with the backend.
-        device: what it runs on; closed with the backend.
+        device: what it runs on.
         card: of the plan.
         name: e.g. "tensorrt-rtx 1.7.1, NVIDIA A10".
         arena: memory to share with other plans; by default each lane has its own.
@@ -287,7 +287,6 @@ def _release(lanes: list[_Lane], network: Network, device: Device) -> None:
         while lanes:
             lanes.pop().close()
         network.close()
-    device.close()
 
 
 def _bytes(block: HostBlock, slot: Slot, shape: tuple[int, ...]) -> NDArray[np.uint8]:

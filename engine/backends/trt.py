@@ -6,6 +6,7 @@ The names that differ between them are in this file alone. Everything else is in
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from ..card import Card
 from ..cuda import open_device
 from ..errors import BackendError, ModelError
-from ..machine import NAMES, VARIABLE, Machine, find_plugins, misfits, this_machine
+from ..machine import NAMES, VARIABLE, find_plugins, misfits, this_machine
 from . import check_interface
 from .device import Slot
 from .plan import Arena, PlanBackend
@@ -92,24 +93,16 @@ def open_plan(
         raise BackendError("; ".join(reasons))
     trt = load(card.runtime["flavour"], later=card.runtime.get("version_compatible") == "yes")
     device = open_device(ordinal)
-    try:
-        with device.current():
-            opened = TensorRtNetwork(trt, plan, data, card)
-        check_interface(
-            card,
-            [(s.name, s.dtype.name, len(s.largest)) for s in opened.slots if s.is_input],
-            [s.name for s in opened.slots if not s.is_input],
-            plan,
-        )
-    except BaseException:
-        device.close()
-        raise
-    return PlanBackend(opened, device, card, _name(card, machine), arena=arena, graphs=graphs)
-
-
-def _name(card: Card, machine: Machine) -> str:
-    flavour = card.runtime["flavour"]
-    return f"{flavour} {machine.tensorrt[flavour]}, {machine.gpu}"
+    with device.current():
+        opened = TensorRtNetwork(trt, plan, data, card)
+    check_interface(
+        card,
+        [(s.name, s.dtype.name, len(s.largest)) for s in opened.slots if s.is_input],
+        [s.name for s in opened.slots if not s.is_input],
+        plan,
+    )
+    name = f"{card.runtime['flavour']} {machine.version_for(card.runtime)}, {machine.gpu}"
+    return PlanBackend(opened, device, card, name, arena=arena, graphs=graphs)
 
 
 def load(flavour: str, *, later: bool = False) -> ModuleType:
@@ -144,10 +137,12 @@ class TensorRtNetwork:
         self._trt = trt
         self._log = _logger(trt)
         told = card.runtime
+        self._rtx = told["flavour"] == "tensorrt-rtx"
+        self._cache: Any = None
         inside = told.get("version_compatible") == "yes"
         if told.get("plugins") and not inside:
             load_plugins(trt, plan, told["plugins"])
-        runtime = trt.Runtime(self._log)
+        runtime = make_runtime(trt, self._log)
         # Plugins inside a plan are programs: only of a file whose bytes the card vouches for.
         runtime.engine_host_code_allowed = inside
         self._engine = runtime.deserialize_cuda_engine(data)
@@ -158,7 +153,7 @@ class TensorRtNetwork:
             )
         self._runtime = runtime
         if told.get("stripped"):
-            self._fill(plan.with_name(told["stripped"]))
+            self._fill(plan.with_name(told["stripped"]), told.get("stripped_sha256", ""))
         names = [self._engine.get_tensor_name(k) for k in range(self._engine.num_io_tensors)]
         self._slots = [_slot(trt, self._engine, name) for name in names]
 
@@ -174,21 +169,42 @@ class TensorRtNetwork:
 
     def make_context(self) -> TensorRtContext:
         """See `Network.make_context`."""
-        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._engine.create_execution_context(strategy)
+        how: Any = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self._rtx:
+            how = self._rtx_config(how)
+        context = self._engine.create_execution_context(how)
         if context is None:
             raise BackendError(
                 f"TensorRT makes no context ({self._log.said()}); open the plan again"
             )
         return TensorRtContext(context, self._log)
 
+    def _rtx_config(self, strategy: Any) -> Any:
+        """TensorRT for RTX compiles kernels when they are first needed: all at once, shared."""
+        jit = self._engine.create_runtime_config()
+        jit.set_execution_context_allocation_strategy(strategy)
+        # Lazily it would run a slow kernel first, and a captured graph would keep that one.
+        kinds = self._trt.DynamicShapesKernelSpecializationStrategy
+        jit.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
+        if self._cache is None:
+            self._cache = jit.create_runtime_cache()
+        jit.set_runtime_cache(self._cache)
+        return jit
+
     def close(self) -> None:
         """See `Network.close`."""
+        self._cache = None
         self._engine = None
         self._runtime = None
 
-    def _fill(self, onnx: Path) -> None:
+    def _fill(self, onnx: Path, digest: str) -> None:
         """Put the weights of an ONNX file into a plan that was built without."""
+        # TensorRT calls the result of other weights undefined.
+        if hashlib.sha256(onnx.read_bytes()).hexdigest() != digest:
+            raise ModelError(
+                f"{onnx} does not have the weights that the plan was built without; copy the file "
+                "that was written beside the plan"
+            )
         trt = self._trt
         refitter = trt.Refitter(self._engine, self._log)
         refit = trt.OnnxParserRefitter(refitter, self._log)
@@ -230,6 +246,26 @@ class TensorRtContext:
                 f"TensorRT failed ({self._log.said()}); try a smaller picture, and check the plan "
                 "with maskrt verify"
             )
+
+
+def make_runtime(trt: ModuleType, log: Any) -> Any:
+    """A Runtime that can be used.
+
+    Raises:
+        BackendError: the driver is too old for this TensorRT, or does not answer.
+    """
+    try:
+        runtime = trt.Runtime(log)
+    except TypeError:  # what a null pointer becomes in some versions
+        runtime = None
+    if runtime is None or log.errors:
+        # It looks like a Runtime, but using it crashes, and so does its end: it is kept for good.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
+        raise BackendError(
+            f"TensorRT {trt.__version__} does not start ({'; '.join(log.errors)}); check with "
+            "nvidia-smi that the driver is one for the CUDA that this TensorRT is built for"
+        )
+    return runtime
 
 
 def load_plugins(trt: ModuleType, plan: Path, wanted: str) -> None:

@@ -139,9 +139,6 @@ class HostDevice:
     def release_graph(self, graph: int) -> None:
         del self.graphs[graph]
 
-    def close(self) -> None:
-        self.log.append("close device")
-
     @property
     def held(self) -> int:
         """Everything that was taken and not given back."""

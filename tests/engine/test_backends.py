@@ -37,7 +37,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "x.engine").write_bytes(b"vtrt")
     for name, says in (
         ("none.onnx", "does not exist"),
-        ("", "is a plan without a card"),
+        ("", "is not an ONNX model|has several models"),
         ("text.onnx", "is not an ONNX model"),
         ("empty.onnx", "is not an ONNX model|has no MaskRT card"),
         ("x.engine", "is a plan without a card"),

@@ -20,6 +20,7 @@ ORIN = Machine("linux aarch64", {"tensorrt": "10.3.0"}, "Orin", "8.7")
 A10 = Machine("linux x86_64", {"tensorrt": "10.16.1.11", "tensorrt-rtx": "1.7.1.116"}, "A10", "8.6")
 H200 = replace(A10, gpu="H200", capability="9.0")
 CPU = Machine("linux x86_64")
+LEAN = replace(A10, tensorrt={"tensorrt-lean": "11.4.0.106"})
 MACHINES = [ORIN, A10, H200, CPU]
 RUNTIME = {
     "flavour": "tensorrt", "version": "10.16.1.11", "platform": "linux x86_64",
@@ -44,8 +45,8 @@ def write(path: Path, data: bytes = b"plan", **changes: str) -> Card:
     ("changes", "machine", "says"),
     [
         ({}, A10, None),
-        ({}, H200, "is for compute capability 8.6 and this H200 has 9.0; build it here"),
-        ({}, CPU, "needs an NVIDIA GPU of compute capability 8.6, and none can be used here"),
+        ({}, H200, "8.6 and this H200 has 9.0; build it here: maskrt build m.onnx --output"),
+        ({}, CPU, "of compute capability 8.6, and none can be used here (there is none); run m"),
         ({}, ORIN, "was built for linux x86_64 and this is linux aarch64; build it here"),
         ({"hardware_compatibility": "ampere+"}, H200, None),
         ({"hardware_compatibility": "ampere+"}, replace(A10, capability="7.5"), "8.0 or more"),
@@ -61,6 +62,12 @@ def write(path: Path, data: bytes = b"plan", **changes: str) -> Card:
         ({"flavour": "tensorrt-rtx"}, ORIN, "needs TensorRT-RTX 10.16.1.11, which is not"),
         ({"plugins": "BatchedNms 1"}, A10, "needs the plugins BatchedNms 1 and there is no libmas"),
         ({"plugins": "BatchedNms 1", "version_compatible": "yes"}, A10, None),
+        ({"stripped": "w.onnx"}, A10, "has no weights of its own and w.onnx is not beside it"),
+        ({}, LEAN, "needs TensorRT 10.16.1.11, which is not installed"),
+        ({"version_compatible": "yes"}, LEAN, None),
+        ({"version_compatible": "yes", "stripped": "m.engine"}, LEAN, "which is not installed"),
+        ({"flavour": "tensorrt-rtx", "version": "1.7.1", "min": "32x32", "precision": "bf16"},
+         H200, "--backend rtx --precision bf16 --min 32x32 --target 9.0"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(
@@ -122,6 +129,7 @@ def test_the_best_of_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         assert choose(tmp_path, CPU).name == "m.onnx"
     assert "m.onnx is run instead of a plan: no NVIDIA GPU can be used here" in caplog.text
+    assert choose(tmp_path, A10, plans_too=False).name == "m.onnx"
     (tmp_path / "m.onnx").unlink()
     with pytest.raises(BackendError, match=r"no plan in .* fits, and it has no \.onnx file"):
         choose(tmp_path, CPU)
@@ -137,12 +145,26 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
         choose(tmp_path, A10)
 
 
+def test_what_is_wrong_in_a_folder_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plan without a card, and an ONNX file that the plans are not of, are logged."""
+    (tmp_path / "lost.engine").write_bytes(b"plan")
+    write(tmp_path / "other.engine", platform="plan9 mips", source_sha256="0")
+    (tmp_path / "m.onnx").touch()
+    with caplog.at_level(logging.WARNING):
+        assert choose(tmp_path, A10).name == "m.onnx"
+    assert "lost.engine is a plan without a card" in caplog.text
+    assert "m.onnx is not the file that the plans were built from" in caplog.text
+
+
 def test_a_folder_is_a_model(exported: Path, tmp_path: Path) -> None:
-    """`Segmenter(folder)` runs the ONNX file where no plan fits."""
+    """`Segmenter(folder)` runs the ONNX file where no plan fits, and where the options want it."""
     (tmp_path / "m.onnx").write_bytes(exported.read_bytes())
     write(tmp_path / "m.engine", platform="plan9 mips")
-    with Segmenter(tmp_path) as segmenter:
-        assert segmenter.backend.name == "onnxruntime cpu"
+    for options in ({}, {"device": "cpu"}, {"threads": 1}, {"backend": "onnxruntime"}):
+        with Segmenter(tmp_path, **options) as segmenter:
+            assert segmenter.backend.name == "onnxruntime cpu"
 
 
 @pytest.mark.parametrize(

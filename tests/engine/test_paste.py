@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import engine.paste
 from engine.paste import EMPTY, Crop, bitmaps, paste, paste_all
 
 edges = st.floats(-60, 80, allow_nan=False, width=32)
@@ -120,9 +121,13 @@ def test_detectron2s_rule_is_grid_sample() -> None:
     assert 0.02 < found.mean() < 0.9
 
 
+@pytest.mark.parametrize("several", [1, 1 << 40])
 @pytest.mark.parametrize("rule", ["centres", "torchvision", "detectron2"])
-def test_crops_and_bitmaps_are_the_same(rule: str) -> None:
-    """For every rule the tight crop holds exactly the bitmap's pixels."""
+def test_crops_and_bitmaps_are_the_same(
+    rule: str, several: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For every rule the tight crop holds exactly the bitmap's pixels, by one thread or more."""
+    monkeypatch.setattr(engine.paste, "SEVERAL_THREADS", several)
     size = 45, 61
     boxes = _random_boxes(200, size, 2)
     masks = np.random.default_rng(3).random((200, 14, 14)).astype(np.float32)

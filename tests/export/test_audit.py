@@ -48,6 +48,27 @@ def test_a_silent_fp32_plan_is_refused() -> None:
             audit(layer("other", FULL, FULL), wrong)
 
 
+def test_what_the_plan_does_not_tell_is_counted() -> None:
+    """Open shapes without a context, no layers at all, names alone, a region that was fused."""
+    told = "N/A due to dynamic shapes"
+    fused = layer("{ForeignNode[node_conv...node_cast]}", "UInt8", FULL)
+    for unknown in ([layer("node_conv", told, told)], [], ["node_conv"], [fused]):
+        found = audit(*unknown)
+        assert found.unseen == 1
+        assert not found.types
+    assert audit(layer("node_conv", HALF, HALF)).unseen == 0
+
+
+def test_weights_say_what_a_layer_is() -> None:
+    """They are its own, where its tensors' types may be those of operators fused with it."""
+    right = layer("node_conv", told := "N/A due to dynamic shapes", told)
+    assert audit(right | {"Weights": {"Type": "Half", "Count": 4}}).types == {"HALF": 1}
+    fused = layer("{ForeignNode[node_conv]}", "UInt8", FULL) | {"Weights": {"Type": "Half"}}
+    assert audit(fused).types == {"HALF": 1}
+    with pytest.raises(ModelError, match="would not be fp16"):
+        audit(right | {"Weights": {"Type": "Float", "Count": 4}})
+
+
 def test_what_is_not_asked_of() -> None:
     """Islands and other operators may be in fp32; casts may have been fused into a layer's ends."""
     audit(layer("node_softmax", FULL, FULL), layer("node_conv", FULL, HALF, HALF))

@@ -20,7 +20,8 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
 # PyCUDA links every function of a driver, and only those that are called are in the emulated one.
 sys.setdlopenflags(os.RTLD_LAZY)
 
-from engine.cuda import CudaPythonDevice, PyCudaDevice  # noqa: E402
+import engine.cuda  # noqa: E402
+from engine.cuda import CudaPythonDevice, PyCudaDevice, open_device  # noqa: E402
 
 KINDS = {"pycuda": PyCudaDevice, "cuda-python": CudaPythonDevice}
 CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -73,17 +74,27 @@ def plan(device: PyCudaDevice | CudaPythonDevice, model: str) -> None:
     from host_device import OrtNetwork
 
     from engine.backends import open_backend
-    from engine.backends.plan import PlanBackend
+    from engine.backends.plan import Arena, PlanBackend
 
     right = open_backend(model)
     n, s = right.card.proposals, right.card.mask_size
-    network = OrtNetwork(
-        Putting(), model, {"picture": ((1, 1, 3), (200, 200, 3)), "min_score": ((1,), (1,))},
-        {"scores": (n,), "windows": (n, 2), "masks": (n, s, s), "count": (1,)},
-    )  # fmt: skip
-    backend = PlanBackend(network, device, right.card, device.name)
+    # Two plans that share memory, as two models of one application do.
+    arena = Arena()
+    backends = [
+        PlanBackend(
+            OrtNetwork(
+                Putting(), model,
+                {"picture": ((1, 1, 3), (200, 200, 3)), "min_score": ((1,), (1,))},
+                {"scores": (n,), "windows": (n, 2), "masks": (n, s, s), "count": (1,)},
+                memory=memory,
+            ),
+            open_device(0), right.card, device.name, arena=arena,
+        )
+        for memory in (1000, 5000)
+    ]  # fmt: skip
 
     def compare(k: int) -> None:
+        backend = backends[k % 2]
         size = (60 + 10 * (k % 3), 70, 3)
         picture = np.random.default_rng(k).integers(0, 255, size, dtype=np.uint8)
         given = {"picture": picture, "min_score": np.zeros(1, np.float32)}
@@ -93,14 +104,23 @@ def plan(device: PyCudaDevice | CudaPythonDevice, model: str) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(compare, range(24)))
-    backend.close()
+    for backend in backends:
+        backend.close()
+    with device.current():  # an arena lives as long as its process
+        device.release(arena.address)
 
 
 if __name__ == "__main__":
-    opened = KINDS[sys.argv[1]](0)
+    if sys.argv[1] == "cuda-python":
+        engine.cuda.PyCudaDevice = CudaPythonDevice  # as if PyCUDA were not installed
+    opened = open_device(0)
+    assert type(opened) is KINDS[sys.argv[1]]
+    assert open_device(0) is opened
     print(opened.name, opened.capability, "zero copy" if opened.zero_copy else "copies")
     if len(sys.argv) > 2:
         plan(opened, sys.argv[2])
     else:
         copies(opened)
-        opened.close()
+    nothing = ctypes.c_void_p(1)
+    ctypes.CDLL("libcuda.so.1").cuCtxGetCurrent(ctypes.byref(nothing))
+    assert nothing.value is None, "a context was left on the thread"
