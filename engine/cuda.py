@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -30,7 +31,9 @@ THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads allocate does not end a capture."""
 
 
-@cache
+_OPENING = threading.Lock()
+
+
 def open_device(ordinal: int = 0) -> Device:
     """A GPU's primary context: one object for the whole process, which never gives it back.
 
@@ -43,6 +46,12 @@ def open_device(ordinal: int = 0) -> Device:
     Raises:
         BackendError: no binding is installed, there is no driver or no such GPU.
     """
+    with _OPENING:
+        return _opened(ordinal)
+
+
+@cache
+def _opened(ordinal: int) -> Device:
     reasons = []
     for kind in (PyCudaDevice, CudaPythonDevice):
         try:

@@ -22,9 +22,7 @@ def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OutputError: the folder does not exist or cannot be written, or the disk is full.
     """
-    path = Path(target)
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    path = _file(target)
     try:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
@@ -61,9 +59,7 @@ def write_together(target: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OutputError: the folder does not exist or cannot be written, or the disk is full.
     """
-    path = Path(target)
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    path = _file(target)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as aside:
             yield Path(aside)
@@ -76,3 +72,10 @@ def write_together(target: str | os.PathLike[str]) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; give a path in a folder that exists, "
             "that you may write to and that has room"
         ) from error
+
+
+def _file(target: str | os.PathLike[str]) -> Path:
+    path = Path(target)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    return path

@@ -154,7 +154,7 @@ def _audit_finished(
     if options.strip_weights:
         return None  # it cannot be run before it has its weights again
     with open_device().current():
-        runtime = make_runtime(trt, log)
+        runtime = make_runtime(trt, logger(trt))
         # Plugins inside it are ours: we have just built it.
         runtime.engine_host_code_allowed = options.version_compatible
         engine = runtime.deserialize_cuda_engine(data)

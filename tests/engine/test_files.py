@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import OutputError
-from engine.files import write_aside
+from engine.files import write_aside, write_together
 
 
 def test_a_whole_file_takes_the_place(tmp_path: Path) -> None:
@@ -45,3 +45,23 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="cannot write"), write_aside(target):
             pytest.fail("the block must not run")
     assert not list(tmp_path.iterdir())
+
+
+def test_files_that_belong_together_come_together(tmp_path: Path) -> None:
+    """The target is the last to come; before, and after an error, nothing is seen of any."""
+    target = tmp_path / "a.plan"
+    with pytest.raises(ZeroDivisionError), write_together(target) as folder:
+        (folder / "a.plan").write_text("half")
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    seen = []
+    with write_together(target) as folder:
+        for name in ("a.plan", "z.json", "b.so"):
+            (folder / name).write_text(name)
+        seen = [p.name for p in tmp_path.iterdir()]
+    assert len(seen) == 1
+    assert seen[0].startswith(".building-")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.plan", "b.so", "z.json"]
+    for place in (tmp_path, tmp_path / "none" / "a.plan"):
+        with pytest.raises(OutputError, match="cannot write"), write_together(place):
+            pass
