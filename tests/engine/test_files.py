@@ -51,8 +51,7 @@ def test_files_that_belong_together_come_together(tmp_path: Path) -> None:
     """The target is the last to come; before, and after an error, nothing is seen of any."""
     target = tmp_path / "a.plan"
     with pytest.raises(ZeroDivisionError), write_together(target) as folder:
-        (folder / "a.plan").write_text("half")
-        raise ZeroDivisionError
+        (folder / "a.plan").write_text(str(1 // 0))
     assert not list(tmp_path.iterdir())
     seen = []
     with write_together(target) as folder:
