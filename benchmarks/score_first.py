@@ -75,7 +75,7 @@ def _sessions(
     for every_mask in (True, False):
         graph = trace(DenseDeepMask(network, proposals, every_mask=every_mask))
         card = make_card(
-            network.spec, {}, proposals=proposals, score_threshold=0, mask_nms=1, top=proposals
+            network, {}, proposals=proposals, score_threshold=0, mask_nms=1, top=proposals
         )
         set_card(graph, card)
         path = folder / f"{every_mask}.onnx"

@@ -117,6 +117,7 @@ class ProposalCard(Card):
     Attributes:
         patch: side of a window, in input pixels.
         stride: distance of two windows, in input pixels.
+        halo: how far beyond a window the network looks, in input pixels.
         proposals: N, rows that one call of the graph gives.
         scales: the pyramid's default, as factors on the picture's size.
         resize: how a picture is made smaller: "bilinear" or "area".
@@ -125,12 +126,13 @@ class ProposalCard(Card):
 
     patch: int
     stride: int
+    halo: int
     proposals: int
     scales: list[float]
     resize: str
     mask_nms: float
 
-    INPUTS = (("picture", "uint8", 3), ("min_score", "float32", 1))
+    INPUTS = (("picture", "uint8", 3), ("min_score", "float32", 1), ("owned", "int32", 1))
     OUTPUTS = frozenset({"scores", "windows", "masks", "count"})
 
 
@@ -208,6 +210,7 @@ _CHECKS: dict[str, Any] = {
     "labels": (_is_labels, "should be a list of at least one string"),
     "patch": _is_int(16, 4096),
     "stride": _is_int(1, 1024),
+    "halo": _is_int(0, 4096),
     "mask_size": _is_int(0, 4096),
     "proposals": _is_int(1, 100_000),
     "scales": (_is_scales, "should be a list of 1 to 64 factors from 0.001 to 64"),

@@ -11,8 +11,8 @@ import numpy as np
 from .errors import PictureError
 from .picture import Picture
 
-MAX_LEVEL_PIXELS = 100_000_000
-"""Largest level, its border included, that one call of a network is given (some 8 GB inside)."""
+MAX_LEVEL_PIXELS = 1 << 29
+"""Largest level, its border included, that is made: 1.6 GB. Networks see it in tiles."""
 
 
 @dataclass(frozen=True)

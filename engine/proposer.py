@@ -17,7 +17,11 @@ from .picture import Picture
 from .prepare import pyramid, resize
 from .results import Instances
 from .suppress import suppress
+from .tiling import tiles
 from .windows import window_boxes
+
+TILE = 2048
+"""Largest side of what one call of the graph is given: it bounds what the network holds."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +96,25 @@ def _winners(
     # The largest level has the most windows: after it few of the others' are winners.
     height, width = bgr.shape[:2]
     for level in pyramid(height, width, sorted(scales, reverse=True), card.patch // 2):
-        found = backend.run(
-            {
-                "picture": resize(bgr, level, card.resize),
-                # A window that cannot be among the best any more needs no mask.
-                "min_score": np.array([floor], np.float32),
-            }
-        )
-        count = int(found["count"][0])
-        boxes = window_boxes(found["windows"][:count], level, card.patch, card.stride)
-        best = best.merged(_Winners(found["scores"][:count], boxes, found["masks"][:count]), limit)
-        if len(best.scores) == limit:
-            floor = max(floor, float(best.scores[-1]))
+        resized = resize(bgr, level, card.resize)
+        for tile in tiles(level.height, level.width, card, TILE):
+            rows, columns = tile.rows, tile.columns
+            part = resized[rows.start : rows.stop, columns.start : columns.stop]
+            found = backend.run(
+                {
+                    "picture": np.ascontiguousarray(part),
+                    # A window that cannot be among the best any more needs no mask.
+                    "min_score": np.array([floor], np.float32),
+                    "owned": tile.owned,
+                }
+            )
+            count = int(found["count"][0])
+            windows = found["windows"][:count] + tile.offset
+            boxes = window_boxes(windows, level, card.patch, card.stride)
+            new = _Winners(found["scores"][:count], boxes, found["masks"][:count])
+            best = best.merged(new, limit)
+            if len(best.scores) == limit:
+                floor = max(floor, float(best.scores[-1]))
     return best
 
 

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from engine.card import ProposalCard
+from engine.tiling import EVERY_WINDOW
 from export.functions import add_bodies
-from export.models.deepmask import STRIDE, DeepMaskSpec
+from export.models.deepmask import STRIDE, DeepMask
 from export.models.dense import DenseDeepMask
+from export.models.receptive import halo_of
 from export.models.rows import TRANSLATIONS
 
-INPUTS = ("picture", "min_score")
+INPUTS = ("picture", "min_score", "owned")
 OUTPUTS = ("scores", "windows", "masks", "count")
 
 
@@ -33,11 +35,15 @@ def trace(model: DenseDeepMask) -> onnx.ModelProto:
     with quiet():
         program = torch.onnx.export(
             model.eval(),
-            (picture, torch.zeros(1)),
+            (picture, torch.zeros(1), torch.tensor(EVERY_WINDOW, dtype=torch.int32)),
             dynamo=True,
             input_names=INPUTS,
             output_names=OUTPUTS,
-            dynamic_shapes={"picture": {0: dynamic, 1: dynamic}, "min_score": None},
+            dynamic_shapes={
+                "picture": {0: dynamic, 1: dynamic},
+                "min_score": None,
+                "owned": None,
+            },
             custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
@@ -62,7 +68,7 @@ def finish(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def make_card(
-    spec: DeepMaskSpec,
+    network: DeepMask,
     weights: Mapping[str, Tensor],
     *,
     proposals: int,
@@ -71,12 +77,14 @@ def make_card(
     top: int | None = None,
 ) -> ProposalCard:
     """The card of a freshly traced DeepMask; defaults that are left out are the network's own."""
+    spec = network.spec
     return ProposalCard(
         task="proposals",
         architecture=spec.name,
         labels=["object"],
         patch=spec.patch,
         stride=STRIDE,
+        halo=halo_of(network.trunk, spec.patch),
         mask_size=spec.mask_size,
         proposals=proposals,
         scales=list(spec.scales),

@@ -123,7 +123,7 @@ def _export_deepmask(
     with console.status(f"tracing {network.spec.name}"):
         graph = trace(dense)
         card = make_card(
-            network.spec,
+            network,
             network.state_dict(),
             proposals=proposals,
             score_threshold=score_threshold,

@@ -16,6 +16,7 @@ from engine.card import Card
 from engine.errors import ModelError
 from engine.picture import Picture
 from engine.prepare import pyramid, resize
+from engine.tiling import EVERY_WINDOW
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def check_parity(reference: Backend, other: Backend, picture: Picture) -> Parity
         inputs = {
             "picture": resize(picture, level, card.resize),
             "min_score": np.zeros(1, np.float32),
+            "owned": EVERY_WINDOW,
         }
         size = f"{level.width} x {level.height}"
         levels.append(_compare(reference.run(inputs), other.run(inputs), card, size))
@@ -141,9 +143,9 @@ def torch_backend(model: object, card: Card) -> Backend:
     import torch
 
     def answer(inputs: Tensors) -> Tensors:
-        tensors = [torch.from_numpy(np.ascontiguousarray(v)) for v in inputs.values()]
+        tensors = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in inputs.items()}
         with torch.no_grad():
-            winners = model(*tensors)  # type: ignore[operator]
+            winners = model(**tensors)  # type: ignore[operator]
         return {name: value.numpy() for name, value in winners._asdict().items()}
 
     return FakeBackend(card, answer)

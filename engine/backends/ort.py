@@ -12,7 +12,8 @@ from ..errors import BackendError, ModelError
 from . import Tensors, card_of, check_interface
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64"}
+TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+TYPES |= {"tensor(int32)": "int32", "tensor(int64)": "int64"}
 
 
 class OrtBackend:

@@ -55,12 +55,14 @@ class DenseDeepMask(nn.Module):
         self.proposals = proposals
         self.every_mask = every_mask
 
-    def forward(self, picture: Tensor, min_score: Tensor) -> Winners:
+    def forward(self, picture: Tensor, min_score: Tensor, owned: Tensor | None = None) -> Winners:
         """Score every window and compute the winners' masks.
 
         Args:
             picture: uint8 [H, W, 3], BGR.
             min_score: float32 [1]; windows that score lower are not counted.
+            owned: int32 [4], the first row, the row behind the last one, and the same of the
+                columns, of the windows that take part: a tile's own ones. None for all.
         """
         # The cast comes first: TensorRT knows no other operator on uint8.
         x = picture.float().permute(2, 0, 1)[None].flip(1)
@@ -70,7 +72,13 @@ class DenseDeepMask(nn.Module):
         logits = self.model.score_map(features, base)[0]
 
         columns = logits.shape[1]
-        scores, order = self._top(torch.sigmoid(logits.float()).flatten())
+        scores = torch.sigmoid(logits.float())
+        if owned is not None:
+            row, column = (torch.arange(n) for n in logits.shape)
+            inside = ((row >= owned[0]) & (row < owned[1]))[:, None]
+            inside = inside & (column >= owned[2]) & (column < owned[3])
+            scores = torch.where(inside, scores, -1.0)
+        scores, order = self._top(scores.flatten())
         count = (scores >= min_score).sum(dtype=torch.int32).reshape(1)
         row = torch.div(order, columns, rounding_mode="floor")
         # Not order % columns: torch 2.13 cannot export a remainder by a dynamic size.

@@ -20,7 +20,8 @@ def card(**changes: object) -> ProposalCard:
     """A valid card with some fields changed."""
     fields: dict = {
         "task": "proposals", "architecture": "fake", "labels": ["object"], "patch": PATCH,
-        "stride": STRIDE, "mask_size": CELLS, "proposals": 50, "scales": [1.0], "resize": "area",
+        "stride": STRIDE, "halo": 0, "mask_size": CELLS, "proposals": 50,
+        "scales": [1.0], "resize": "area",
         "mask_threshold": 0.5, "score_threshold": 0.0, "mask_nms": 1.0, "top": 50,
         "precision": "fp32", "built_by": {"maskrt": "0"}, "weights_sha256": "",
     }  # fmt: skip

@@ -17,6 +17,7 @@ from host_device import HostDevice, OrtNetwork
 from engine import BackendError, OptionError, Segmenter
 from engine.backends import open_backend
 from engine.backends.plan import MOST_SHAPES, Arena, PlanBackend
+from engine.tiling import EVERY_WINDOW
 
 SIZES = [(90, 120), (64, 64), (133, 71), (90, 120), (90, 121)]
 
@@ -41,7 +42,7 @@ def make(
     network = OrtNetwork(
         device,
         str(typed),
-        {"picture": ((1, 1, 3), (700, 700, 3)), "min_score": ((1,), (1,))},
+        {"picture": ((1, 1, 3), (700, 700, 3)), "min_score": ((1,), (1,)), "owned": ((4,), (4,))},
         {"scores": (n,), "windows": (n, 2), "masks": (n, s, s), "count": (1,)},
         memory=memory,
     )
@@ -51,7 +52,7 @@ def make(
 def inputs(seed: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     picture = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
-    return {"picture": picture, "min_score": np.zeros(1, np.float32)}
+    return {"picture": picture, "min_score": np.zeros(1, np.float32), "owned": EVERY_WINDOW}
 
 
 @pytest.mark.parametrize("zero_copy", [False, True])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import RectangleNetwork, grid
 from networks import answer as padded
+from networks import card as any_card
 
 from engine import (
     BackendError,
@@ -95,7 +96,7 @@ class RandomNetwork:
 @given(st.integers(0, 999), st.integers(1, 60), st.integers(1, 200), st.integers(1, 200))
 def test_scales_are_merged_as_one_list(seed: int, top: int, height: int, width: int) -> None:
     """The best N over all scales are those of one sorted list, whatever floor the graph got."""
-    card = _card(mask_size=2, proposals=60, top=top, scales=[0.5, 1.0, 2.0])
+    card = any_card(mask_size=2, proposals=60, top=top, scales=[0.5, 1.0, 2.0])
     network = RandomNetwork(card, seed)
     found = Segmenter(FakeBackend(card, network))(np.zeros((height, width, 3), np.uint8))
     every = [
@@ -202,12 +203,3 @@ def test_a_closed_segmenter_says_so(make_card: MakeCard) -> None:
     assert segmenter.backend.closed
     with pytest.raises(BackendError, match="closed"):
         segmenter(np.zeros((9, 9, 3), np.uint8))
-
-
-def _card(**changes: object) -> ProposalCard:
-    """A card for tests that hypothesis runs: those can't take a fixture for each example."""
-    return ProposalCard(
-        task="proposals", architecture="fake", labels=["object"], patch=64, stride=16,
-        resize="area", mask_threshold=0.5, score_threshold=0, mask_nms=1, precision="fp32",
-        built_by={}, weights_sha256="", **changes,
-    )  # fmt: skip

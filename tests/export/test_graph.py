@@ -13,6 +13,7 @@ import torch
 
 from engine.card import Card
 from engine.errors import ModelError
+from engine.tiling import EVERY_WINDOW
 from export.graph import trace, weights_digest
 from export.model_file import read_onnx, save_onnx, set_card
 from export.models.dense import DenseDeepMask, window_count
@@ -39,7 +40,7 @@ def test_onnxruntime_equals_pytorch(
     picture = noise(*size)
     with torch.no_grad():
         expected = dense(torch.from_numpy(picture), torch.tensor([floor]))
-    feeds = {"picture": picture, "min_score": np.array([floor], np.float32)}
+    feeds = {"picture": picture, "min_score": np.array([floor], np.float32), "owned": EVERY_WINDOW}
     scores, windows, masks, count = session.run(None, feeds)
     assert count[0] == expected.count.item()
     n = count[0]
@@ -54,7 +55,11 @@ def test_onnxruntime_equals_pytorch(
 def test_outputs_have_fixed_shapes(session: ort.InferenceSession) -> None:
     """Every picture gives 500 rows; `count` says how many are meant, never more than windows."""
     for size in ((1, 1), (200, 310)):
-        feeds = {"picture": noise(*size), "min_score": np.zeros(1, np.float32)}
+        feeds = {
+            "picture": noise(*size),
+            "min_score": np.zeros(1, np.float32),
+            "owned": EVERY_WINDOW,
+        }
         scores, windows, masks, count = session.run(None, feeds)
         assert (scores.shape, scores.dtype) == ((500,), np.float32)
         assert (windows.shape, windows.dtype) == ((500, 2), np.int32)
@@ -66,9 +71,11 @@ def test_outputs_have_fixed_shapes(session: ort.InferenceSession) -> None:
 def test_rows_under_the_floor_are_not_counted(session: ort.InferenceSession) -> None:
     """Raising min_score only shortens the list: its first rows stay as they are."""
     picture = noise(200, 310)
-    every = session.run(None, {"picture": picture, "min_score": np.zeros(1, np.float32)})
+    every = session.run(
+        None, {"picture": picture, "min_score": np.zeros(1, np.float32), "owned": EVERY_WINDOW}
+    )
     floor = np.sort(every[0][: every[3][0]])[-7:-6]
-    few = session.run(None, {"picture": picture, "min_score": floor})
+    few = session.run(None, {"picture": picture, "min_score": floor, "owned": EVERY_WINDOW})
     assert few[3][0] == 7
     np.testing.assert_allclose(few[2][:7], every[2][:7], atol=1e-4)
 
@@ -86,7 +93,11 @@ def test_the_inliner_serves_runtimes_without_functions(exported: Path) -> None:
     """With the functions inlined the graph is standard ONNX and gives the same answer."""
     plain = onnx.inliner.inline_local_functions(onnx.load(exported))
     assert {n.domain for n in plain.graph.node} == {""}
-    feeds = {"picture": noise(90, 120), "min_score": np.full(1, 0.1, np.float32)}
+    feeds = {
+        "picture": noise(90, 120),
+        "min_score": np.full(1, 0.1, np.float32),
+        "owned": EVERY_WINDOW,
+    }
     a = ort.InferenceSession(exported).run(None, feeds)
     b = ort.InferenceSession(plain.SerializeToString()).run(None, feeds)
     for x, y in zip(a, b, strict=True):
@@ -145,6 +156,6 @@ def test_every_model_can_be_traced() -> None:
     picture = noise(100, 90)
     with torch.no_grad():
         expected = dense(torch.from_numpy(picture), torch.zeros(1))
-    feeds = {"picture": picture, "min_score": np.zeros(1, np.float32)}
+    feeds = {"picture": picture, "min_score": np.zeros(1, np.float32), "owned": EVERY_WINDOW}
     found = session.run(None, feeds)
     np.testing.assert_allclose(found[0], expected.scores, atol=1e-5)

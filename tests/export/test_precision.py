@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from engine.tiling import EVERY_WINDOW
 from export import precision
 from export.calibration import overflowing
 from export.emulation import emulated
@@ -84,6 +85,7 @@ def test_without_row_cuts_only_the_padding_differs(graph: onnx.ModelProto) -> No
     assert not plain.functions
     assert {node.domain for node in plain.graph.node} == {""}
     feeds = {"picture": noise(100, 140), "min_score": np.full(1, 0.01, np.float32)}
+    feeds["owned"] = EVERY_WINDOW
     a = ort.InferenceSession(graph.SerializeToString()).run(None, feeds)
     b = ort.InferenceSession(plain.SerializeToString()).run(None, feeds)
     n = a[3][0]
@@ -197,6 +199,7 @@ def test_emulation_rounds_as_the_types_say(kind: str) -> None:
 def test_emulated_fp16_is_what_onnxruntime_computes(half: onnx.ModelProto) -> None:
     """On a graph that it can run itself, the emulation gives its answer to fp16's accuracy."""
     feeds = {"picture": noise(100, 140), "min_score": np.full(1, 0.01, np.float32)}
+    feeds["owned"] = EVERY_WINDOW
     a, b = (
         ort.InferenceSession(model.SerializeToString()).run(None, feeds)
         for model in (half, emulated(half))

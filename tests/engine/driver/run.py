@@ -75,6 +75,7 @@ def plan(device: PyCudaDevice | CudaPythonDevice, model: str) -> None:
 
     from engine.backends import open_backend
     from engine.backends.plan import Arena, PlanBackend
+    from engine.tiling import EVERY_WINDOW
 
     right = open_backend(model)
     n, s = right.card.proposals, right.card.mask_size
@@ -84,7 +85,8 @@ def plan(device: PyCudaDevice | CudaPythonDevice, model: str) -> None:
         PlanBackend(
             OrtNetwork(
                 Putting(), model,
-                {"picture": ((1, 1, 3), (200, 200, 3)), "min_score": ((1,), (1,))},
+                {"picture": ((1, 1, 3), (200, 200, 3)), "min_score": ((1,), (1,)),
+                 "owned": ((4,), (4,))},
                 {"scores": (n,), "windows": (n, 2), "masks": (n, s, s), "count": (1,)},
                 memory=memory,
             ),
@@ -97,7 +99,7 @@ def plan(device: PyCudaDevice | CudaPythonDevice, model: str) -> None:
         backend = backends[k % 2]
         size = (60 + 10 * (k % 3), 70, 3)
         picture = np.random.default_rng(k).integers(0, 255, size, dtype=np.uint8)
-        given = {"picture": picture, "min_score": np.zeros(1, np.float32)}
+        given = {"picture": picture, "min_score": np.zeros(1, np.float32), "owned": EVERY_WINDOW}
         expected, found = right.run(given), backend.run(given)
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name])
