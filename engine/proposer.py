@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,7 @@ def _winners(
     height, width = bgr.shape[:2]
     for level in pyramid(height, width, sorted(scales, reverse=True), card.patch // 2):
         resized = resize(bgr, level, card.resize)
-        for tile in tiles(level.height, level.width, card, TILE):
+        for tile in tiles(level.height, level.width, card, _largest_input(card)):
             rows, columns = tile.rows, tile.columns
             part = resized[rows.start : rows.stop, columns.start : columns.stop]
             found = backend.run(
@@ -116,6 +117,13 @@ def _winners(
             if len(best.scores) == limit:
                 floor = max(floor, float(best.scores[-1]))
     return best
+
+
+def _largest_input(card: ProposalCard) -> tuple[int, int]:
+    """Height and width of what one call takes at most: a plan may be built for less than TILE."""
+    built = re.fullmatch(r"(\d+)x(\d+)", card.runtime.get("max", ""))
+    height, width = (int(side) for side in built.groups()) if built else (TILE, TILE)
+    return min(height, TILE), min(width, TILE)
 
 
 def _finish(

@@ -54,18 +54,19 @@ class Tile:
     owned: NDArray[np.int32]
 
 
-def tiles(height: int, width: int, card: ProposalCard, side: int) -> Iterator[Tile]:
-    """Tiles of a level, by rows; one if it is not larger than `side`.
+def tiles(height: int, width: int, card: ProposalCard, sides: tuple[int, int]) -> Iterator[Tile]:
+    """Tiles of a level, by rows; one if it is not larger than `sides`.
 
     Args:
         height: of the level.
         width: of the level.
         card: of the graph: its patch, stride and halo.
-        side: of a tile, in pixels; no tile is larger than this, rounded up to hold a window.
+        sides: height and width of a tile, in pixels; none is larger, but for what a window and
+            what it looks at need.
     """
     stride = card.stride
-    for rows in spans(height, card, side):
-        for columns in spans(width, card, side):
+    for rows in spans(height, card, sides[0]):
+        for columns in spans(width, card, sides[1]):
             offset = rows.start // stride, columns.start // stride
             owned = [
                 rows.first - offset[0], rows.last - offset[0],

@@ -99,7 +99,7 @@ def test_every_corner_of_the_profile_builds(
     assert len(build(typed, Profile(corner, corner, corner), "fp16").data) > 1e6
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _deepmask(name: str) -> tuple[onnx.ModelProto, int]:
     """A published net's graph, and how many weights it has."""
     model = MODELS[name]()
@@ -317,7 +317,7 @@ def test_without_tensorrt_the_message_says_what_to_do() -> None:
         assert load_builder("tensorrt")
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _mask_rcnn(
     blocks: tuple[int, int, int, int], canvas: tuple[int, int] | None
 ) -> tuple[onnx.ModelProto, Card]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def compare(run: object, card: object, picture: np.ndarray, side: int) -> int:
     expected = {tuple(w): k for k, w in enumerate(whole["windows"][:n].tolist())}
     seen: dict[tuple[int, int], tuple[float, np.ndarray]] = {}
     count = 0
-    for tile in tiles(*picture.shape[:2], card, side):
+    for tile in tiles(*picture.shape[:2], card, (side, side + 40)):
         rows, columns = tile.rows, tile.columns
         part = np.ascontiguousarray(picture[rows.start : rows.stop, columns.start : columns.stop])
         found = run({"picture": part, "owned": tile.owned} | floor)
@@ -138,8 +139,11 @@ def test_the_halo_is_as_far_as_the_net_looks(make: object) -> None:
     assert halo_of(trunk, 160) >= field.size // 2 - 16
 
 
-def test_a_segmenter_tiles_what_is_large(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same objects, with calls of the graph that stay below the tile's side."""
+@pytest.mark.parametrize("by_plan", [False, True])
+def test_a_segmenter_tiles_what_is_large(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, by_plan: bool
+) -> None:
+    """The same objects, with calls that stay below the tile's side, or what a plan takes."""
     picture = np.tile(noise(300, 400), (1, 2, 1))
     with Segmenter(exported) as whole:
         expected = whole(picture, scales=[1.0, 0.5], score_threshold=0.0, mask_nms=1.0, top=200)
@@ -149,10 +153,15 @@ def test_a_segmenter_tiles_what_is_large(exported: Path, monkeypatch: pytest.Mon
             sizes.append(inputs["picture"].shape)
             return whole.backend.run(inputs)
 
-        monkeypatch.setattr(engine.proposer, "TILE", 320)
-        tiled = Segmenter(FakeBackend(whole.card, run))
+        card = whole.card
+        if by_plan:
+            card = replace(card, runtime={"max": "320x340"})
+        else:
+            monkeypatch.setattr(engine.proposer, "TILE", 320)
+        tiled = Segmenter(FakeBackend(card, run))
         found = tiled(picture, scales=[1.0, 0.5], score_threshold=0.0, mask_nms=1.0, top=200)
     assert len(sizes) > 6
-    assert max(max(size[:2]) for size in sizes) <= 320
+    assert max(size[0] for size in sizes) <= 320
+    assert max(size[1] for size in sizes) <= (340 if by_plan else 320)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     np.testing.assert_array_equal(found.boxes, expected.boxes)
