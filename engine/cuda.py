@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends.device import CaptureError, Device, HostBlock
-from .errors import BackendError
+from .errors import BackendError, first_line
 
 NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: does not wait for the default stream, which other libraries use."""
@@ -60,7 +60,7 @@ def _opened(ordinal: int) -> Device:
             reasons.append(str(error))
         except Exception as error:  # each binding has its own family
             raise BackendError(
-                f"GPU {ordinal} cannot be used ({_first_line(error)}); check the NVIDIA driver "
+                f"GPU {ordinal} cannot be used ({first_line(error)}); check the NVIDIA driver "
                 "with nvidia-smi"
             ) from error
     raise BackendError(
@@ -301,10 +301,6 @@ def _no_memory(size: int, name: str) -> BackendError:
 
 def _failed(error: Exception) -> BackendError:
     return BackendError(
-        f"the GPU failed ({_first_line(error)}); open the model again, and if it happens again "
+        f"the GPU failed ({first_line(error)}); open the model again, and if it happens again "
         "check the plan with maskrt verify"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -7,6 +7,11 @@ class MaskRTError(Exception):
     """Anything that MaskRT refuses. The message is one sentence that a user can act on."""
 
 
+def first_line(error: Exception) -> str:
+    """Of another library's error, for a sentence of our own: short, and never empty."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 class PictureError(MaskRTError, ValueError):
     """A picture that cannot be read or is not in a form that can be segmented."""
 

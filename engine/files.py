@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -72,6 +73,15 @@ def write_together(target: str | os.PathLike[str]) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; give a path in a folder that exists, "
             "that you may write to and that has room"
         ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal; read piece by piece."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _file(target: str | os.PathLike[str]) -> Path:

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from .card import Card
+from .cuda import open_device
+from .errors import BackendError
 
 PACKAGES = {
     "tensorrt": ("tensorrt", "tensorrt_cu13", "tensorrt_cu12"),
@@ -58,9 +60,6 @@ def this_machine(ordinal: int = 0) -> Machine:
     Args:
         ordinal: of the GPU that is meant.
     """
-    from .cuda import open_device
-    from .errors import BackendError
-
     versions = {flavour: _installed(names) for flavour, names in PACKAGES.items()}
     tensorrt = {flavour: version for flavour, version in versions.items() if version}
     try:
@@ -94,6 +93,7 @@ def misfits(plan: Path, card: Card, machine: Machine) -> list[str]:
     told = card.runtime
     flavour, built = told.get("flavour", ""), told.get("version", "")
     name = NAMES.get(flavour, flavour)
+    later = told.get("version_compatible") == "yes"
     again = _command(plan, card)
     reasons = []
     if told.get("platform", machine.platform) != machine.platform:
@@ -108,7 +108,7 @@ def misfits(plan: Path, card: Card, machine: Machine) -> list[str]:
             f"{plan} needs {name} {built}, which is not installed; pip install 'maskrt[{extra}]', "
             "or see docs/datacenter.md and docs/jetson.md"
         )
-    elif not _runs(built, here, later=told.get("version_compatible") == "yes"):
+    elif not _runs(built, here, later=later):
         reasons.append(
             f"{plan} was built by {name} {built} and here is {here}, which does not run it; build "
             f"it again: {again}"
@@ -124,8 +124,7 @@ def misfits(plan: Path, card: Card, machine: Machine) -> list[str]:
             f"{machine.capability}; build it here: {again}"
             + (f" --target {machine.capability}" if flavour == "tensorrt-rtx" else "")
         )
-    inside = told.get("version_compatible") == "yes"
-    if told.get("plugins") and not inside and find_plugins(plan) is None:
+    if told.get("plugins") and not later and find_plugins(plan) is None:
         reasons.append(
             f"{plan} needs the plugins {told['plugins']} and there is no {PLUGINS} beside it; copy "
             f"it there from where the plan was built, or set {VARIABLE} to it"

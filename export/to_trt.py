@@ -33,7 +33,7 @@ import plugins
 from engine import Segmenter
 from engine.backends.trt import open_plan
 from engine.card import Card
-from engine.files import write_aside, write_together
+from engine.files import sha256_of, write_aside, write_together
 from engine.machine import misfits, this_machine, this_platform
 from engine.picture import Picture, read_picture
 from export import builder
@@ -155,11 +155,11 @@ def main(
         sizes = (profile.smallest, profile.usual, profile.largest)
         told = {key: f"{h}x{w}" for key, (h, w) in zip(("min", "opt", "max"), sizes, strict=True)}
         told |= _runtime(flavour, plan, options, compiled, ready)
-        told |= {"source": model.name, "source_sha256": _digest(model)}
+        told |= {"source": model.name, "source_sha256": sha256_of(model)}
         if strip_weights:
             weights = folder / f"{output.name}.weights.onnx"
             save_onnx(ready, weights)
-            told |= {"stripped": weights.name, "stripped_sha256": _digest(weights)}
+            told |= {"stripped": weights.name, "stripped_sha256": sha256_of(weights)}
         card = replace(card, runtime=told, plan_sha256=hashlib.sha256(plan.data).hexdigest())
         (folder / output.name).write_bytes(plan.data)
         (folder / f"{output.name}.json").write_text(card.to_json(indent=2) + "\n")
@@ -212,7 +212,7 @@ def _runtime(
         "version_compatible": "yes" if options.version_compatible else "no",
         "operators": "bodies" if compiled is None else "plugins",
         "plugins": ", ".join(f"{name} {library.VERSION}" for name in used if compiled),
-        "plugins_sha256": "" if compiled is None else _digest(compiled),
+        "plugins_sha256": "" if compiled is None else sha256_of(compiled),
     }
 
 
@@ -224,7 +224,3 @@ def _tried(plan: Path, card: Card, model: Path, sample: Picture) -> str:
     with Segmenter(model) as reference, Segmenter(open_plan(plan)) as other:
         require_same(reference, other, sample, "ONNX file", other.backend.name)
         return f"executed on {other.backend.name}"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

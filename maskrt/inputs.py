@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from engine.errors import OptionError
@@ -40,8 +42,13 @@ class Inputs:
         if self.is_video:
             return Path(f"{Path(self.names[0]).stem}_{index:06d}.png")
         name = Path(self.names[index])
-        alike = sum(Path(other).with_suffix("") == name.with_suffix("") for other in self.names)
-        return name.with_suffix(".png") if alike == 1 else Path(f"{name}.png")
+        alone = self._stems[name.with_suffix("")] == 1
+        return name.with_suffix(".png") if alone else Path(f"{name}.png")
+
+    @cached_property
+    def _stems(self) -> Counter[Path]:
+        """How many pictures share a name but for its suffix."""
+        return Counter(Path(name).with_suffix("") for name in self.names)
 
 
 def single(argument: str) -> PictureSource | None:

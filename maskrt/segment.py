@@ -56,13 +56,15 @@ def segment(
     """Find the objects of pictures."""
     with Segmenter(model, device=device, backend=backend, precision=precision) as segmenter:
         one = single(pictures)
-        options: dict[str, Any] = {"score_threshold": score_threshold, "top": top}
+        options: dict[str, Any] = {
+            "score_threshold": score_threshold, "mask_nms": mask_nms, "top": top,
+        }  # fmt: skip
         if one is not None:
             if resume:
                 raise OptionError("--resume is for several pictures; leave it out")
             picture = read_picture(one)
             start = time.perf_counter()
-            found = segmenter(picture, mask_nms=mask_nms, **options)
+            found = segmenter(picture, **options)
             seconds = time.perf_counter() - start
             report(found, picture, results, drawn, masks, image_id)
             height, width = found.size
@@ -70,7 +72,6 @@ def segment(
                 f"{len(found)} objects in {width} x {height} pixels, {seconds * 1000:.0f} ms"
             )
             return
-        options["mask_nms"] = mask_nms
         inputs = several(pictures)
         failed = _many(segmenter, inputs, options, results, drawn, masks, image_id, resume=resume)
     if failed:
@@ -154,8 +155,7 @@ def _wanted(
                 left.append(index)
                 yield source
 
-    frames = segmenter.stream(sources(), **options)
-    for frame in frames:
+    for frame in segmenter.stream(sources(), **options):
         yield left[frame.index], frame
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from engine import ModelError, OptionError, Segmenter
 from engine.agreement import Agreement, agreement
 from engine.backends import PLAN_SUFFIXES
 from engine.backends.trt import read_card
+from engine.files import sha256_of
 from engine.picture import read_picture
 from maskrt.console import console
 from maskrt.inputs import Inputs, several
@@ -74,7 +74,7 @@ def _source(model: Path) -> Path:
     source = model.with_name(told.get("source", "?"))
     if not source.is_file():
         raise OptionError(f"{model} has no ONNX file beside it to compare with; give --against")
-    if hashlib.sha256(source.read_bytes()).hexdigest() != told.get("source_sha256"):
+    if sha256_of(source) != told.get("source_sha256"):
         raise OptionError(f"{model} was not built from {source} as it is now; give --against")
     return source
 

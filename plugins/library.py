@@ -15,14 +15,14 @@ from pathlib import Path
 from types import ModuleType
 
 from engine.errors import BackendError
+from engine.machine import PLUGINS as NAME
+from engine.machine import VARIABLE
 from plugins import DOMAIN
 
-NAME = "libmaskrt_plugins.so"
 HOST = "libmaskrt_host.so"
 OPERATORS = ("BatchedNms", "PyramidRoiAlign")
 VERSION = "1"
 SOURCES = Path(__file__).parent
-VARIABLE = "MASKRT_PLUGINS"
 
 
 def load(trt: ModuleType | None = None, library: str | Path | None = None) -> None:

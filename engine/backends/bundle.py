@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 
 from ..card import Card
 from ..errors import BackendError, ModelError
+from ..files import sha256_of
 from ..machine import Machine, misfits
 from . import PLAN_SUFFIXES
 from .trt import read_card
@@ -63,7 +63,7 @@ def choose(folder: Path, machine: Machine, *, plans_too: bool = True) -> Path:
         raise BackendError(f"no plan in {folder} fits, and it has no .onnx file: {told}")
     if told:
         log.warning("%s is run instead of a plan: %s", graphs[0], told)
-        digest = hashlib.sha256(graphs[0].read_bytes()).hexdigest()
+        digest = sha256_of(graphs[0])
         if all(card.runtime.get("source_sha256", digest) != digest for card in plans.values()):
             log.warning("%s is not the file that the plans were built from", graphs[0])
     return graphs[0]

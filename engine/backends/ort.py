@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..card import Card
-from ..errors import BackendError, ModelError
+from ..errors import BackendError, ModelError, first_line
 from . import Tensors, card_of, check_interface
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -48,7 +48,7 @@ class OrtBackend:
         except Exception as error:  # its exceptions share no base class of their own
             shapes = ", ".join(f"{k} {v.dtype} {list(v.shape)}" for k, v in inputs.items())
             raise BackendError(
-                f"{self.name} failed on {shapes} ({_first_line(error)}); try a smaller picture or "
+                f"{self.name} failed on {shapes} ({first_line(error)}); try a smaller picture or "
                 "fewer scales"
             ) from error
         return {name: np.asarray(v) for name, v in zip(self._outputs, values, strict=True)}
@@ -84,7 +84,7 @@ def open_model(
         session = ort.InferenceSession(str(path), options, providers=[(provider, given)])
     except Exception as error:
         raise ModelError(
-            f"{path} is not an ONNX model that onnxruntime can load ({_first_line(error)}); "
+            f"{path} is not an ONNX model that onnxruntime can load ({first_line(error)}); "
             "export it with python export/to_onnx.py"
         ) from error
     if session.get_providers()[0] != provider:  # it falls back to the CPU without an error
@@ -96,8 +96,3 @@ def open_model(
     inputs = [(v.name, TYPES.get(v.type, v.type), len(v.shape)) for v in session.get_inputs()]
     check_interface(card, inputs, [v.name for v in session.get_outputs()], path)
     return OrtBackend(session, card, device)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]

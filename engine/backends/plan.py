@@ -81,7 +81,8 @@ class _Lane:
         self.host: dict[str, HostBlock] = {}
         self.on_device: dict[str, int] = {}
         self.prepared: OrderedDict[tuple[object, ...], _Prepared] = OrderedDict()
-        self.own = Arena() if arena is None else None
+        self.arena = arena or Arena()
+        self.shared = arena is not None
         self.stream = 0
         try:
             self.stream = device.make_stream()
@@ -93,8 +94,8 @@ class _Lane:
             self.close()
             raise
 
-    def run(self, inputs: Tensors, arena: Arena, *, graphs: bool) -> dict[str, NDArray[np.generic]]:
-        """The outputs, as arrays of their own."""
+    def run(self, inputs: Tensors, *, graphs: bool) -> dict[str, NDArray[np.generic]]:
+        """The outputs, as arrays of their own. Call it with the arena's lock held."""
         key: list[object] = []
         for slot in self.network.slots:
             if slot.is_input:
@@ -103,8 +104,8 @@ class _Lane:
                 key.append(value.shape)
                 if slot.on_host:  # a context's shapes follow from its value
                     key.append(value.tobytes())
-        arena.reserve(self.device, max(self.network.memory, 1))
-        prepared = self._prepare(tuple(key), inputs, arena)
+        self.arena.reserve(self.device, max(self.network.memory, 1))
+        prepared = self._prepare(tuple(key), inputs)
         prepared.runs += 1
 
         def work() -> None:
@@ -134,7 +135,7 @@ class _Lane:
             if not slot.is_input
         }
 
-    def _prepare(self, key: tuple[object, ...], inputs: Tensors, arena: Arena) -> _Prepared:
+    def _prepare(self, key: tuple[object, ...], inputs: Tensors) -> _Prepared:
         prepared = self.prepared.get(key)
         if prepared is None:
             if len(self.prepared) >= MOST_SHAPES:
@@ -150,14 +151,16 @@ class _Lane:
                     prepared.context.set_shape(slot.name, np.shape(inputs[slot.name]))
             self.prepared[key] = prepared
         self.prepared.move_to_end(key)
-        if prepared.memory != arena.address:  # also after another plan has made the arena larger
-            prepared.context.set_memory(arena.address, arena.size)
-            prepared.memory, prepared.runs = arena.address, 0
+        address = self.arena.address
+        if prepared.memory != address:  # also after another plan has made the arena larger
+            prepared.context.set_memory(address, self.arena.size)
+            prepared.memory, prepared.runs = address, 0
             self._drop_graph(prepared)
         return prepared
 
     def _forget(self, prepared: _Prepared) -> None:
         self._drop_graph(prepared)
+        # An error's traceback may hold `prepared`; the context has to go all the same.
         del prepared.context
 
     def _drop_graph(self, prepared: _Prepared) -> None:
@@ -174,9 +177,9 @@ class _Lane:
         for block in self.host.values():
             self.device.release_host(block)
         self.on_device, self.host = {}, {}
-        if self.own is not None and self.own.address:
-            self.device.release(self.own.address)
-            self.own = None
+        if not self.shared and self.arena.address:
+            self.device.release(self.arena.address)
+            self.arena = Arena()
         if self.stream:
             self.device.release_stream(self.stream)
             self.stream = 0
@@ -223,16 +226,13 @@ class PlanBackend:
             BackendError: CUDA or TensorRT failed, or the backend is closed.
         """
         self._check(inputs)
-        with self._lane() as lane:
-            arena = self._arena or lane.own
-            assert arena is not None
-            with arena.lock, self._device.current():
-                try:
-                    return lane.run(inputs, arena, graphs=self._graphs)
-                except CaptureError as error:
-                    self._graphs = False
-                    log.warning("%s runs without CUDA graphs: %s", self.name, error)
-                    return lane.run(inputs, arena, graphs=False)
+        with self._lane() as lane, lane.arena.lock, self._device.current():
+            try:
+                return lane.run(inputs, graphs=self._graphs)
+            except CaptureError as error:
+                self._graphs = False
+                log.warning("%s runs without CUDA graphs: %s", self.name, error)
+                return lane.run(inputs, graphs=False)
 
     def close(self) -> None:
         """Wait for the calls that are running, then give everything back, in order."""

@@ -18,6 +18,7 @@ import numpy as np
 from ..card import Card
 from ..cuda import open_device
 from ..errors import BackendError, ModelError
+from ..files import sha256_of
 from ..machine import NAMES, VARIABLE, find_plugins, misfits, this_machine
 from . import check_interface
 from .device import Slot
@@ -200,7 +201,7 @@ class TensorRtNetwork:
     def _fill(self, onnx: Path, digest: str) -> None:
         """Put the weights of an ONNX file into a plan that was built without."""
         # TensorRT calls the result of other weights undefined.
-        if hashlib.sha256(onnx.read_bytes()).hexdigest() != digest:
+        if sha256_of(onnx) != digest:
             raise ModelError(
                 f"{onnx} does not have the weights that the plan was built without; copy the file "
                 "that was written beside the plan"

@@ -5,7 +5,6 @@ Both spellings are read: that of the published files, and what torchvision write
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.errors import ModelError
+from engine.files import sha256_of
 from export.checkpoints.assemble import Layer, assemble, count, family, take_in_std, trunk
 from export.models.rcnn.model import Rcnn
 from export.models.rcnn.spec import TORCHVISION, RcnnSpec
@@ -50,7 +50,7 @@ def load(weights: Mapping[str, Tensor], path: Path, **limits: Any) -> Rcnn:
     weights = {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}
     spec = replace(_spec(weights, path), **limits)
     model = Rcnn(spec).eval()
-    eps = 0.0 if _digest(path).startswith(WITHOUT_EPS) else EPS
+    eps = 0.0 if sha256_of(path).startswith(WITHOUT_EPS) else EPS
     assemble(model, weights, _layers(spec, weights), eps, path)
     # It saw RGB, and a picture here is BGR.
     stem = model.backbone.stem.weight
@@ -67,11 +67,6 @@ def _new(key: str) -> str:
         lambda m: f"roi_heads.mask_head.{int(m[1]) - 1}.0.{m[2]}",
         key,
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _spec(weights: Mapping[str, Tensor], path: Path) -> RcnnSpec:
