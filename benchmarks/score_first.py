@@ -73,10 +73,10 @@ def _sessions(
     network = spread_scores(MODELS[name]().eval(), picture)
     opened = []
     for every_mask in (True, False):
-        graph = trace(DenseDeepMask(network, proposals, every_mask=every_mask))
         card = make_card(
             network, {}, proposals=proposals, score_threshold=0, mask_nms=1, top=proposals
         )
+        graph = trace(DenseDeepMask(network, proposals, every_mask=every_mask))
         set_card(graph, card)
         path = folder / f"{every_mask}.onnx"
         save_onnx(graph, path)

@@ -61,10 +61,13 @@ class Card:
     plan_sha256: str = ""
     format: int = FORMAT
 
-    INPUTS: ClassVar[tuple[tuple[str, str, int], ...]] = ()
-    """Of the graph: name, numpy dtype and rank of each."""
     OUTPUTS: ClassVar[frozenset[str]] = frozenset()
     """Of the graph, at least these."""
+
+    @property
+    def inputs(self) -> tuple[tuple[str, str, int], ...]:
+        """Of the graph: name, numpy dtype and rank of each."""
+        return ()
 
     def to_json(self, indent: int | None = None) -> str:
         """The card as JSON text."""
@@ -110,6 +113,11 @@ class Card:
         return card
 
 
+def picture_names(pieces: int) -> tuple[str, ...]:
+    """What a graph of that many pictures calls them."""
+    return ("picture", *(f"picture_{k}" for k in range(2, pieces + 1)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProposalCard(Card):
     """How to use a DeepMask graph.
@@ -119,6 +127,7 @@ class ProposalCard(Card):
         stride: distance of two windows, in input pixels.
         halo: how far beyond a window the network looks, in input pixels.
         proposals: N, rows that one call of the graph gives.
+        pieces: how many pictures one call takes: levels of a pyramid, or tiles of them.
         scales: the pyramid's default, as factors on the picture's size.
         resize: how a picture is made smaller: "bilinear" or "area".
         mask_nms: default IoU of two masks above which the lower score is dropped; 1 keeps all.
@@ -131,9 +140,20 @@ class ProposalCard(Card):
     scales: list[float]
     resize: str
     mask_nms: float
+    pieces: int
 
-    INPUTS = (("picture", "uint8", 3), ("min_score", "float32", 1), ("owned", "int32", 1))
-    OUTPUTS = frozenset({"scores", "windows", "masks", "count"})
+    OUTPUTS = frozenset({"scores", "windows", "masks", "count", "piece"})
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The names of the graph's pictures."""
+        return picture_names(self.pieces)
+
+    @property
+    def inputs(self) -> tuple[tuple[str, str, int], ...]:
+        """Of the graph: name, numpy dtype and rank of each."""
+        pictures = tuple((name, "uint8", 3) for name in self.pictures)
+        return (*pictures, ("min_score", "float32", 1), ("owned", "int32", 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +176,12 @@ class InstanceCard(Card):
     category_ids: list[int]
     keypoints: list[str] = field(default_factory=list)
 
-    INPUTS = (("picture", "uint8", 3), ("size", "int64", 1))
     OUTPUTS = frozenset({"boxes", "scores", "classes", "count"})
+
+    @property
+    def inputs(self) -> tuple[tuple[str, str, int], ...]:
+        """Of the graph: name, numpy dtype and rank of each."""
+        return (("picture", "uint8", 3), ("size", "int64", 1))
 
 
 def _damaged(source: str | Path, why: str) -> ModelError:
@@ -213,6 +237,7 @@ _CHECKS: dict[str, Any] = {
     "halo": _is_int(0, 4096),
     "mask_size": _is_int(0, 4096),
     "proposals": _is_int(1, 100_000),
+    "pieces": _is_int(1, 64),
     "scales": (_is_scales, "should be a list of 1 to 64 factors from 0.001 to 64"),
     "resize": (lambda v: v in RESIZE_RULES, f"should be one of {', '.join(RESIZE_RULES)}"),
     "mask_threshold": (

@@ -9,22 +9,52 @@ from numpy.typing import NDArray
 from .backends import Backend
 from .card import InstanceCard
 from .fit import fitted, fitted_size
-from .picture import Picture
+from .large import AnyPicture, part_of
 from .results import Instances
+from .slices import merged, owned, slices
 
 
 def detect(
-    backend: Backend, card: InstanceCard, bgr: Picture, *, score_threshold: float, top: int
+    backend: Backend,
+    card: InstanceCard,
+    bgr: AnyPicture,
+    *,
+    score_threshold: float,
+    top: int,
+    side: int | None = None,
+    overlap: int | None = None,
 ) -> Instances:
     """The objects of a picture.
 
     Args:
         backend: runs the graph.
         card: its card.
-        bgr: uint8 [H, W, 3].
+        bgr: uint8 [H, W, 3], or one on the disk.
         score_threshold: results score at least this (the graph has a floor of its own).
         top: how many results at most.
+        side: of slices that are gone through beside the whole picture; None for none.
+        overlap: objects of up to so many pixels are whole in a slice; None for a quarter of it.
+
+    Raises:
+        OptionError: slices that are too small.
     """
+    height, width = bgr.shape[:2]
+    whole = _pass(backend, card, bgr, score_threshold, top)
+    if side is None:
+        return whole
+    passes = [whole]
+    for part in slices(height, width, side, side // 4 if overlap is None else overlap):
+        rows, columns = part.rows, part.columns
+        pixels = part_of(bgr, rows.start, rows.stop, columns.start, columns.stop)
+        found = _pass(backend, card, np.ascontiguousarray(pixels), score_threshold, top)
+        passes.append(owned(found, part, side, (height, width)))
+    return merged(passes, top)
+
+
+def _pass(
+    backend: Backend, card: InstanceCard, bgr: AnyPicture, score_threshold: float, top: int
+) -> Instances:
+    """What one call of the graph finds."""
     height, width = bgr.shape[:2]
     size = fitted_size(height, width, card)
     found = backend.run({"picture": fitted(bgr, size, card), "size": np.array(size, np.int64)})

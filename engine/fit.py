@@ -10,11 +10,12 @@ import math
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from .card import InstanceCard
 from .errors import PictureError
+from .large import WHOLE, AnyPicture, LargePicture
 from .picture import Picture
+from .resample import resize_part, triangles
 
 MAX_PIXELS = 100_000_000
 """Of a resized picture: a long thin one can become large, whatever the longest side may be."""
@@ -56,15 +57,19 @@ def fitted_size(height: int, width: int, card: InstanceCard) -> tuple[int, int]:
     return size
 
 
-def fitted(picture: Picture, size: tuple[int, int], card: InstanceCard) -> Picture:
+def fitted(picture: AnyPicture, size: tuple[int, int], card: InstanceCard) -> Picture:
     """What goes into the graph: uint8 [h, w, 3].
 
     A torchvision graph of open size resizes by itself; every other one gets a picture of `size`,
-    in the upper left corner of the canvas where there is one.
+    in the upper left corner of the canvas where there is one. Of a large picture every graph gets
+    that, for it could not hold the picture.
     """
-    if card.framework == "torchvision" and not card.canvas:
+    if isinstance(picture, LargePicture) or picture.shape[0] * picture.shape[1] > WHOLE:
+        rule = "triangle" if card.framework == "detectron2" else "bilinear"
+        resized = resize_part(picture, size, (0, size[0]), (0, size[1]), rule)
+    elif card.framework == "torchvision" and not card.canvas:
         return picture
-    if card.framework == "detectron2":
+    elif card.framework == "detectron2":
         resized = pillow_bilinear(picture, size)
     else:
         resized = np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR))
@@ -91,24 +96,11 @@ def pillow_bilinear(picture: Picture, size: tuple[int, int]) -> Picture:
 def _resampled(picture: Picture, count: int) -> Picture:
     """Along the first axis: `count` rows, each a triangle-weighted mean of the rows it covers."""
     length = picture.shape[0]
-    first, weights = _triangles(length, count)
+    first, shares = triangles(length, count, 0, count)
+    weights = (shares * (1 << FRACTION_BITS) + 0.5).astype(np.int32)
     total = np.full((count, *picture.shape[1:]), 1 << (FRACTION_BITS - 1), np.int32)
     for k in range(weights.shape[1]):
         rows = picture[np.minimum(first + k, length - 1)].astype(np.int32)
         total += rows * weights[:, k, None, None]
     rounded: Picture = np.clip(total >> FRACTION_BITS, 0, 255).astype(np.uint8)
     return rounded
-
-
-def _triangles(length: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The first row that each result covers, and integer weights [count, rows covered]."""
-    scale = length / count
-    wide = max(scale, 1.0)
-    centre = (np.arange(count) + 0.5) * scale
-    first = np.maximum((centre - wide + 0.5).astype(np.int64), 0)
-    behind = np.minimum((centre + wide + 0.5).astype(np.int64), length)
-    rows = first[:, None] + np.arange(int((behind - first).max()))
-    weights = np.maximum(1 - np.abs((rows - centre[:, None] + 0.5) / wide), 0)
-    weights[rows >= behind[:, None]] = 0
-    weights /= weights.sum(1, keepdims=True)
-    return first, (weights * (1 << FRACTION_BITS) + 0.5).astype(np.int32)

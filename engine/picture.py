@@ -37,8 +37,7 @@ def read_picture(source: PictureSource, color: str = "bgr") -> Picture:
         PictureError: it cannot be read, is cut short, or has another form.
         OptionError: `color` is neither.
     """
-    if color not in COLORS:
-        raise OptionError(f'color is {color!r}; give "bgr" or "rgb"')
+    check_color(color)
     if isinstance(source, np.ndarray):
         return _from_array(source, color)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -50,6 +49,21 @@ def read_picture(source: PictureSource, color: str = "bgr") -> Picture:
         f"cannot read a picture from a {type(source).__name__}; give a path, the bytes of an "
         "encoded picture, or a numpy array"
     )
+
+
+def check_color(color: str) -> None:
+    """Refuse an order of channels that is none.
+
+    Raises:
+        OptionError: says so.
+    """
+    if color not in COLORS:
+        raise OptionError(f'color is {color!r}; give "bgr" or "rgb"')
+
+
+def missing_picture(path: Path) -> PictureError:
+    """What is said where there is no file."""
+    return PictureError(f"no picture at {path}; check the path")
 
 
 def _read(path: Path) -> bytes:
@@ -64,7 +78,7 @@ def _read(path: Path) -> bytes:
             )
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise PictureError(f"no picture at {path}; check the path") from error
+        raise missing_picture(path) from error
     except OSError as error:
         raise PictureError(
             f"cannot read {path}: {error.strerror}; check its permissions"
@@ -95,16 +109,35 @@ def _decode(data: bytes, what: str) -> Picture:
 
 
 def _from_array(array: NDArray[Any], color: str, what: str = "the picture") -> Picture:
-    form = f"{what} is {array.dtype} {list(array.shape)}"
-    if array.dtype not in (np.uint8, np.uint16):
+    check_form(array.shape, array.dtype, what)
+    return converted(array, color)
+
+
+def check_form(shape: tuple[int, ...], dtype: Any, what: str) -> None:
+    """Refuse an array that is no picture.
+
+    Args:
+        shape: the array's.
+        dtype: the array's.
+        what: to call it in the message.
+
+    Raises:
+        PictureError: says why.
+    """
+    form = f"{what} is {dtype} {list(shape)}"
+    if dtype not in (np.uint8, np.uint16):
         raise PictureError(
             f"{form}; give uint8 (0 to 255) or uint16 (0 to 65535), "
             "for instance (picture * 255).astype('uint8') from floats in 0 to 1"
         )
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
-        hint = "picture[..., :3] drops an alpha channel" if array.ndim == 3 else "one at a time"
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
+        hint = "picture[..., :3] drops an alpha channel" if len(shape) == 3 else "one at a time"
         raise PictureError(f"{form}; give [height, width] or [height, width, 3] ({hint})")
-    _check_size(array.shape[0], array.shape[1], what)
+    _check_size(shape[0], shape[1], what)
+
+
+def converted(array: NDArray[Any], color: str) -> Picture:
+    """An array of the right form as uint8 [H, W, 3], BGR."""
     if array.dtype == np.uint16:
         array = (array // 257).astype(np.uint8)
     if array.ndim == 2 or array.shape[2] == 1:

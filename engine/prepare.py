@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 
 from .errors import PictureError
+from .large import WHOLE, AnyPicture
 from .picture import Picture
+from .resample import resize_part
 
 MAX_LEVEL_PIXELS = 1 << 29
-"""Largest level, its border included, that is made: 1.6 GB. Networks see it in tiles."""
+"""Largest level, its border included, that is gone through; networks see it in tiles."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ def pyramid(height: int, width: int, scales: Sequence[float], border: int) -> li
     return levels
 
 
+def shrinks(picture: AnyPicture, level: Level) -> bool:
+    """Whether neither side of a level is longer than the picture's."""
+    height, width, _ = picture.shape
+    return bool(level.height <= height and level.width <= width)
+
+
 def resize(picture: Picture, level: Level, rule: str) -> Picture:
     """The picture at a level: uint8 [level.height, level.width, 3].
 
@@ -67,7 +75,30 @@ def resize(picture: Picture, level: Level, rule: str) -> Picture:
     """
     if (level.height, level.width) == picture.shape[:2]:
         return picture
-    shrinks = level.height <= picture.shape[0] and level.width <= picture.shape[1]
-    how = cv2.INTER_AREA if rule == "area" and shrinks else cv2.INTER_LINEAR
+    area = rule == "area" and shrinks(picture, level)
+    how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
     resized = cv2.resize(picture, (level.width, level.height), interpolation=how)
     return np.ascontiguousarray(resized, dtype=np.uint8)
+
+
+class Resized:
+    """The picture at a level, for its parts: made at once where it is small enough.
+
+    Args:
+        picture: uint8 [H, W, 3], or one on the disk.
+        level: the size wanted.
+        rule: as in `resize`.
+    """
+
+    def __init__(self, picture: AnyPicture, level: Level, rule: str) -> None:
+        self._picture, self._size = picture, (level.height, level.width)
+        self._rule = "area" if rule == "area" and shrinks(picture, level) else "bilinear"
+        self._whole: Picture | None = None
+        if isinstance(picture, np.ndarray) and level.height * level.width <= WHOLE:
+            self._whole = resize(picture, level, rule)
+
+    def part(self, rows: tuple[int, int], columns: tuple[int, int]) -> Picture:
+        """From the first of some rows and columns to the one behind the last."""
+        if self._whole is not None:
+            return self._whole[rows[0] : rows[1], columns[0] : columns[1]]
+        return resize_part(self._picture, self._size, rows, columns, self._rule)

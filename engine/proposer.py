@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +12,13 @@ from numpy.typing import NDArray
 from .backends import Backend
 from .card import ProposalCard
 from .errors import OptionError
+from .large import AnyPicture
 from .paste import paste_all
-from .picture import Picture
-from .prepare import pyramid, resize
+from .pieces import Piece, calls, feed, input_limits
+from .prepare import Resized, pyramid
 from .results import Instances
 from .suppress import suppress
 from .tiling import tiles
-from .windows import window_boxes
-
-TILE = 2048
-"""Largest side of what one call of the graph is given: it bounds what the network holds."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class _Winners:
 def propose(
     backend: Backend,
     card: ProposalCard,
-    bgr: Picture,
+    bgr: AnyPicture,
     *,
     scales: Sequence[float] | None,
     score_threshold: float,
@@ -57,14 +53,14 @@ def propose(
     Args:
         backend: runs the graph.
         card: its card.
-        bgr: uint8 [H, W, 3].
+        bgr: uint8 [H, W, 3], or one on the disk.
         scales: the pyramid, as factors on the picture's size.
         score_threshold: results score at least this.
         mask_nms: a mask whose IoU with a better one is above this is dropped; 1 keeps all.
         top: how many results at most.
 
     Raises:
-        OptionError: scales or mask_nms out of range.
+        OptionError: scales or mask_nms out of range, or more results than one call gives.
     """
     scales = card.scales if scales is None else list(scales)
     mask_nms = card.mask_nms if mask_nms is None else mask_nms
@@ -72,6 +68,11 @@ def propose(
         raise OptionError(f"scales is {list(scales)}; give at least one factor above 0")
     if not 0 <= mask_nms <= 1:
         raise OptionError(f"mask_nms is {mask_nms}; give a number from 0 to 1")
+    if card.pieces > 1 and top > card.proposals:
+        raise OptionError(
+            f"top is {top}, and a call of this model gives {card.proposals} results for all "
+            f"levels together; give less, or export it with --proposals {top}"
+        )
     # Masks that NMS drops make room for others, so that more than `top` compete.
     limit = top if mask_nms >= 1 else max(top, card.proposals)
     winners = _winners(backend, card, bgr, scales, score_threshold, limit)
@@ -81,7 +82,7 @@ def propose(
 def _winners(
     backend: Backend,
     card: ProposalCard,
-    bgr: Picture,
+    bgr: AnyPicture,
     scales: Sequence[float],
     score_threshold: float,
     limit: int,
@@ -94,36 +95,38 @@ def _winners(
         np.zeros((0, size, size), np.float32),
     )
     floor = score_threshold
-    # The largest level has the most windows: after it few of the others' are winners.
-    height, width = bgr.shape[:2]
-    for level in pyramid(height, width, sorted(scales, reverse=True), card.patch // 2):
-        resized = resize(bgr, level, card.resize)
-        for tile in tiles(level.height, level.width, card, _largest_input(card)):
-            rows, columns = tile.rows, tile.columns
-            part = resized[rows.start : rows.stop, columns.start : columns.stop]
-            found = backend.run(
-                {
-                    "picture": np.ascontiguousarray(part),
-                    # A window that cannot be among the best any more needs no mask.
-                    "min_score": np.array([floor], np.float32),
-                    "owned": tile.owned,
-                }
-            )
-            count = int(found["count"][0])
-            windows = found["windows"][:count] + tile.offset
-            boxes = window_boxes(windows, level, card.patch, card.stride)
-            new = _Winners(found["scores"][:count], boxes, found["masks"][:count])
-            best = best.merged(new, limit)
-            if len(best.scores) == limit:
-                floor = max(floor, float(best.scores[-1]))
+    limits = input_limits(card)
+    for call in calls(_pieces(bgr, card, scales, limits[0]), limits):
+        given = [None if piece is None else (piece.pixels, piece.tile.owned) for piece in call]
+        # A window that cannot be among the best any more needs no mask.
+        found = backend.run(feed(given, floor, card))
+        count = int(found["count"][0])
+        windows, of = found["windows"][:count], found["piece"][:count]
+        boxes = np.zeros((count, 4), np.float32)
+        for k, piece in enumerate(call):
+            if piece is not None:
+                boxes[of == k] = piece.boxes(windows[of == k], card)
+        new = _Winners(found["scores"][:count], boxes, found["masks"][:count])
+        best = best.merged(new, limit)
+        if len(best.scores) == limit:
+            floor = max(floor, float(best.scores[-1]))
     return best
 
 
-def _largest_input(card: ProposalCard) -> tuple[int, int]:
-    """Height and width of what one call takes at most: a plan may be built for less than TILE."""
-    built = re.fullmatch(r"(\d+)x(\d+)", card.runtime.get("max", ""))
-    height, width = (int(side) for side in built.groups()) if built else (TILE, TILE)
-    return min(height, TILE), min(width, TILE)
+def _pieces(
+    bgr: AnyPicture, card: ProposalCard, scales: Sequence[float], largest: tuple[int, int]
+) -> Iterator[Piece]:
+    """The pyramid in tiles of at most `largest`.
+
+    The largest level comes first. It has the most windows: after it few of the others' are winners.
+    """
+    height, width = bgr.shape[:2]
+    for level in pyramid(height, width, sorted(scales, reverse=True), card.patch // 2):
+        resized = Resized(bgr, level, card.resize)
+        for tile in tiles(level.height, level.width, card, largest):
+            rows, columns = tile.rows, tile.columns
+            pixels = resized.part((rows.start, rows.stop), (columns.start, columns.stop))
+            yield Piece(level, tile, pixels)
 
 
 def _finish(

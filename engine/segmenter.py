@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .backends import Backend, open_backend
 from .card import Card, InstanceCard, ProposalCard
 from .detector import detect
 from .errors import OptionError
-from .picture import Picture, PictureSource, read_picture
+from .large import open_picture
+from .picture import Picture, PictureSource
 from .proposer import propose
 from .results import Instances
 from .stream import Frame, read_video, stream
@@ -79,18 +81,25 @@ class Segmenter:
         score_threshold: float | None = None,
         mask_nms: float | None = None,
         top: int | None = None,
+        slices: int | None = None,
+        overlap: int | None = None,
     ) -> Instances:
         """Segment one picture. What is left out is as the model's card has it.
 
         Args:
             picture: a path, the bytes of an encoded picture, or a uint8 (uint16) array
-                [H, W], [H, W, 1] or [H, W, 3].
+                [H, W], [H, W, 1] or [H, W, 3]. Large ones stay where they are and are read by parts
+                if they are a `.npy` file, a memory map, or an array of zarr or HDF5.
             color: "bgr" or "rgb", the order of an array's channels.
             scales: the pyramid, as factors on the picture's size; DeepMask alone.
             score_threshold: results score at least this, 0 to 1.
             mask_nms: a mask whose IoU with a better one is above this is dropped; 1 keeps all;
                 DeepMask alone.
             top: how many results at most, the best first.
+            slices: side of the slices, in pixels, that a detector is given beside the whole
+                picture, for small objects in large pictures; None for the whole picture alone.
+            overlap: an object of up to so many pixels that a slice's edge cuts is whole in the
+                next slice; None for a quarter of a slice.
 
         Raises:
             PictureError: the picture cannot be read, or is too large for a scale.
@@ -104,49 +113,39 @@ class Segmenter:
             raise OptionError(f"score_threshold is {score_threshold}; give a number from 0 to 1")
         if top < 1:
             raise OptionError(f"top is {top}; give 1 or more")
-        bgr = read_picture(picture, color)
+        bgr = open_picture(picture, color)
         if isinstance(card, ProposalCard):
+            _refuse(card, slices=slices, overlap=overlap)
             return propose(
                 self.backend, card, bgr, scales=scales, score_threshold=score_threshold,
                 mask_nms=mask_nms, top=top,
             )  # fmt: skip
         assert isinstance(card, InstanceCard)
-        for name, value in (("scales", scales), ("mask_nms", mask_nms)):
-            if value is not None:
-                raise OptionError(f"{name} is {value}, and {card.architecture} has no {name}")
-        return detect(self.backend, card, bgr, score_threshold=score_threshold, top=top)
+        _refuse(card, scales=scales, mask_nms=mask_nms)
+        if overlap is not None and slices is None:
+            raise OptionError(f"overlap is {overlap} and there are no slices; give slices too")
+        return detect(
+            self.backend, card, bgr, score_threshold=score_threshold, top=top, side=slices,
+            overlap=overlap,
+        )  # fmt: skip
 
-    def batch(
-        self,
-        pictures: Iterable[PictureSource],
-        *,
-        color: str = "bgr",
-        score_threshold: float | None = None,
-        top: int | None = None,
-    ) -> list[Instances]:
+    def batch(self, pictures: Iterable[PictureSource], **options: Any) -> list[Instances]:
         """Segment several pictures of any sizes: each gives what it gives alone.
 
         Args:
             pictures: as in a call.
-            color: as in a call.
-            score_threshold: as in a call.
-            top: as in a call.
+            options: those of a call.
         """
-        return [
-            self(picture, color=color, score_threshold=score_threshold, top=top)
-            for picture in pictures
-        ]
+        return [self(picture, **options) for picture in pictures]
 
     def stream(
         self,
         frames: Iterable[PictureSource] | str | os.PathLike[str] | int,
         *,
         color: str = "bgr",
-        score_threshold: float | None = None,
-        mask_nms: float | None = None,
-        top: int | None = None,
         in_flight: int = 4,
         late: str = "block",
+        **options: Any,
     ) -> Iterator[Frame]:
         """Segment a video file, a camera or any pictures, in order, decoding ahead.
 
@@ -156,11 +155,9 @@ class Segmenter:
         Args:
             frames: a video's path, a camera's number, or pictures as in a call.
             color: as in a call.
-            score_threshold: as in a call.
-            mask_nms: as in a call.
-            top: as in a call.
             in_flight: frames decoded ahead, and frames being segmented, at most.
             late: "block" or "drop": whether a source that is too fast waits or loses frames.
+            options: the others of a call.
 
         Raises:
             PictureError: the source cannot be opened or ends before its time; what came before it
@@ -171,7 +168,7 @@ class Segmenter:
             frames = read_video(frames if isinstance(frames, int) else Path(frames))
 
         def one(picture: Picture) -> Instances:
-            return self(picture, score_threshold=score_threshold, mask_nms=mask_nms, top=top)
+            return self(picture, **options)
 
         return stream(one, frames, color=color, in_flight=in_flight, late=late)
 
@@ -189,3 +186,10 @@ class Segmenter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _refuse(card: Card, **options: object) -> None:
+    """An option of the other kind of network would be left unheard."""
+    for name, value in options.items():
+        if value is not None:
+            raise OptionError(f"{name} is {value}, and {card.architecture} has no {name}")

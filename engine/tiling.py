@@ -81,11 +81,11 @@ def spans(length: int, card: ProposalCard, side: int) -> list[Span]:
     reach = card.patch // 2 + card.halo
     # A tile starts at a window's centre, so that its windows and pools are the level's.
     margin = -(-reach // stride)
-    side = max(side // stride, 2 * margin + 1)
+    longest = max(side // stride, 2 * margin + 1)
     found: list[Span] = []
     first = start = 0
-    while (start + side) * stride < length:
-        last = start + side - margin
-        found.append(Span(start * stride, (start + side) * stride, first, last))
+    while length - start * stride > max(side, longest * stride):
+        last = start + longest - margin
+        found.append(Span(start * stride, (start + longest) * stride, first, last))
         first, start = last, last - margin
     return [*found, Span(start * stride, length, first, ALL)]

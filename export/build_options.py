@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from engine.errors import BackendError, OptionError
+
+Size: TypeAlias = tuple[int, int]
 
 OLDEST = (10, 3)
 """TensorRT before it has no strongly typed networks worth the name, or no IPluginV3."""
@@ -21,12 +24,19 @@ class Profile:
 
     Attributes:
         fitted: the same of what the graph resizes it to, for graphs that do.
+        levels: the same of each of the graph's inputs, for graphs that take a pyramid.
     """
 
-    smallest: tuple[int, int]
-    usual: tuple[int, int]
-    largest: tuple[int, int]
-    fitted: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None
+    smallest: Size
+    usual: Size
+    largest: Size
+    fitted: tuple[Size, Size, Size] | None = None
+    levels: Mapping[str, tuple[Size, Size, Size]] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> Mapping[str, tuple[Size, Size, Size]]:
+        """The smallest, the usual and the largest size of each of the graph's pictures."""
+        return self.levels or {"picture": (self.smallest, self.usual, self.largest)}
 
 
 @dataclass(frozen=True)

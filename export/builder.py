@@ -162,7 +162,8 @@ def _audit_finished(
             raise ModelError(f"TensorRT cannot load what it has built ({'; '.join(log.errors)})")
         context = engine.create_execution_context()
         # Without shapes an inspector tells no types of a plan for several sizes.
-        context.set_input_shape("picture", (*profile.usual, 3))
+        for name, (_, usual, _) in profile.pictures.items():
+            context.set_input_shape(name, (*usual, 3))
         size = np.array(profile.fitted[1] if profile.fitted else profile.usual, np.int64)
         if "size" in [engine.get_tensor_name(k) for k in range(engine.num_io_tensors)]:
             context.set_tensor_address("size", size.ctypes.data)
@@ -180,8 +181,8 @@ def _audit_finished(
 
 def _add_profile(builder: Any, config: Any, profile: Profile, name: str) -> None:
     shapes = builder.create_optimization_profile()
-    sizes = [(*size, 3) for size in (profile.smallest, profile.usual, profile.largest)]
-    shapes.set_shape("picture", *sizes)
+    for picture, sizes in profile.pictures.items():
+        shapes.set_shape(picture, *((*size, 3) for size in sizes))
     if profile.fitted is not None:
         shapes.set_shape_input("size", *profile.fitted)
     if config.add_optimization_profile(shapes) < 0:

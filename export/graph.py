@@ -14,33 +14,38 @@ import onnx
 import torch
 from torch import Tensor
 
-from engine.card import ProposalCard
+from engine.card import ProposalCard, picture_names
 from engine.tiling import EVERY_WINDOW
 from export.functions import add_bodies
 from export.models.deepmask import STRIDE, DeepMask
-from export.models.dense import DenseDeepMask
+from export.models.dense import DenseDeepMask, Winners
 from export.models.receptive import halo_of
 from export.models.rows import TRANSLATIONS
 
-INPUTS = ("picture", "min_score", "owned")
-OUTPUTS = ("scores", "windows", "masks", "count")
 
+def trace(model: DenseDeepMask, pieces: int = 1) -> onnx.ModelProto:
+    """The graph with dynamic heights and widths, and a body for each of our functions in it.
 
-def trace(model: DenseDeepMask) -> onnx.ModelProto:
-    """The graph with dynamic height and width, and a body for each of our functions in it."""
+    Args:
+        model: what to trace.
+        pieces: how many pictures a call takes.
+    """
     side = model.model.spec.patch
     # Odd and unequal sizes, so that nothing is taken for a constant.
-    picture = torch.zeros((side + 75, side + 183, 3), dtype=torch.uint8)
+    pictures = [
+        torch.zeros((side + 75 + 32 * k, side + 183 + 48 * k, 3), dtype=torch.uint8)
+        for k in range(pieces)
+    ]
     dynamic = torch.export.Dim.DYNAMIC
     with quiet():
         program = torch.onnx.export(
             model.eval(),
-            (picture, torch.zeros(1), torch.tensor(EVERY_WINDOW, dtype=torch.int32)),
+            (pictures, torch.zeros(1), torch.tensor(EVERY_WINDOW).repeat(pieces)),
             dynamo=True,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
+            input_names=[*picture_names(pieces), "min_score", "owned"],
+            output_names=Winners._fields,
             dynamic_shapes={
-                "picture": {0: dynamic, 1: dynamic},
+                "pictures": [{0: dynamic, 1: dynamic}] * pieces,
                 "min_score": None,
                 "owned": None,
             },
@@ -49,8 +54,10 @@ def trace(model: DenseDeepMask) -> onnx.ModelProto:
         )
     assert program is not None
     proto = program.model_proto
-    for k, name in enumerate(("height", "width")):
-        proto.graph.input[0].type.tensor_type.shape.dim[k].dim_param = name
+    for picture in proto.graph.input[:pieces]:
+        for k, name in enumerate(("height", "width")):
+            side_name = picture.name.replace("picture", name)
+            picture.type.tensor_type.shape.dim[k].dim_param = side_name
     return finish(proto)
 
 
@@ -72,6 +79,7 @@ def make_card(
     weights: Mapping[str, Tensor],
     *,
     proposals: int,
+    pieces: int = 1,
     score_threshold: float | None = None,
     mask_nms: float | None = None,
     top: int | None = None,
@@ -87,6 +95,7 @@ def make_card(
         halo=halo_of(network.trunk, spec.patch),
         mask_size=spec.mask_size,
         proposals=proposals,
+        pieces=pieces,
         scales=list(spec.scales),
         resize=spec.resize,
         mask_threshold=spec.mask_threshold,

@@ -69,6 +69,9 @@ def main(
     top: Annotated[
         int | None, typer.Option(help="DeepMask: the card's default number of results.")
     ] = None,
+    pack: Annotated[
+        bool, typer.Option(help="DeepMask: all levels of the pyramid in one call.")
+    ] = False,
     size: Annotated[
         str, typer.Option(help="Detectors: the graph's input, HxW, or any size.")
     ] = "dynamic",
@@ -101,11 +104,13 @@ def main(
     if isinstance(network, DeepMask):
         _refuse(network.spec.name, size=canvas, max_detections=max_detections, labels=labels)
         _export_deepmask(
-            network, output, sample, proposals=proposals or 500, score_threshold=score_threshold,
-            mask_nms=mask_nms, top=top,
+            network, output, sample, proposals=proposals or 500, pack=pack,
+            score_threshold=score_threshold, mask_nms=mask_nms, top=top,
         )  # fmt: skip
     else:
-        _refuse(network.spec.name, proposals=proposals, mask_nms=mask_nms, top=top)
+        _refuse(
+            network.spec.name, proposals=proposals, mask_nms=mask_nms, top=top, pack=pack or None
+        )
         _export_detector(network, output, sample, canvas=canvas, labels=labels)
 
 
@@ -115,21 +120,23 @@ def _export_deepmask(
     sample: Picture,
     *,
     proposals: int,
+    pack: bool,
     score_threshold: float | None,
     mask_nms: float | None,
     top: int | None,
 ) -> None:
     dense = DenseDeepMask(network, proposals)
+    card = make_card(
+        network,
+        network.state_dict(),
+        proposals=proposals,
+        pieces=len(network.spec.scales) if pack else 1,
+        score_threshold=score_threshold,
+        mask_nms=mask_nms,
+        top=top,
+    )
     with console.status(f"tracing {network.spec.name}"):
-        graph = trace(dense)
-        card = make_card(
-            network,
-            network.state_dict(),
-            proposals=proposals,
-            score_threshold=score_threshold,
-            mask_nms=mask_nms,
-            top=top,
-        )
+        graph = trace(dense, card.pieces)
         set_card(graph, card)
         save_onnx(graph, output)
     console.print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")

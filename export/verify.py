@@ -15,6 +15,7 @@ from engine.backends.fake import FakeBackend
 from engine.card import Card
 from engine.errors import ModelError
 from engine.picture import Picture
+from engine.pieces import feed
 from engine.prepare import pyramid, resize
 from engine.tiling import EVERY_WINDOW
 
@@ -103,13 +104,9 @@ def check_parity(reference: Backend, other: Backend, picture: Picture) -> Parity
     card = reference.card
     levels = []
     for level in pyramid(*picture.shape[:2], card.scales, card.patch // 2):
-        inputs = {
-            "picture": resize(picture, level, card.resize),
-            "min_score": np.zeros(1, np.float32),
-            "owned": EVERY_WINDOW,
-        }
-        size = f"{level.width} x {level.height}"
-        levels.append(_compare(reference.run(inputs), other.run(inputs), card, size))
+        whole = [(resize(picture, level, card.resize), EVERY_WINDOW)]
+        answers = [backend.run(feed(whole, 0, backend.card)) for backend in (reference, other)]
+        levels.append(_compare(*answers, card, f"{level.width} x {level.height}"))
     return Parity(levels)
 
 
@@ -144,8 +141,9 @@ def torch_backend(model: object, card: Card) -> Backend:
 
     def answer(inputs: Tensors) -> Tensors:
         tensors = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in inputs.items()}
+        pictures = [tensors.pop(name) for name in card.pictures]
         with torch.no_grad():
-            winners = model(**tensors)  # type: ignore[operator]
+            winners = model(pictures, **tensors)  # type: ignore[operator]
         return {name: value.numpy() for name, value in winners._asdict().items()}
 
     return FakeBackend(card, answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,8 @@ from rich.table import Table
 
 from engine import Instances, OptionError, OutputError, PictureError, Segmenter
 from engine.files import write_aside
-from engine.picture import Picture, PictureSource, read_picture
+from engine.large import AnyPicture, open_picture, part_of
+from engine.picture import PictureSource
 from engine.stream import Frame
 from maskrt.console import console
 from maskrt.inputs import Inputs, several, single
@@ -48,6 +50,16 @@ def segment(
     score_threshold: Annotated[float | None, typer.Option(help="From 0 to 1.")] = None,
     mask_nms: Annotated[float | None, typer.Option(help="IoU; 1 keeps all.")] = None,
     top: Annotated[int | None, typer.Option(help="Results at most.")] = None,
+    scales: Annotated[
+        str | None, typer.Option(help="DeepMask: its pyramid's factors, like 0.25,0.5,1.")
+    ] = None,
+    slices: Annotated[
+        int | None,
+        typer.Option(help="Detectors: side of slices to see small objects of large pictures in."),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="Pixels that slices share. [default: a quarter]")
+    ] = None,
     image_id: Annotated[int, typer.Option(help="For the COCO results; of the first.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
     backend: Annotated[str | None, typer.Option(help="onnxruntime, openvino or tensorrt.")] = None,
@@ -58,11 +70,13 @@ def segment(
         one = single(pictures)
         options: dict[str, Any] = {
             "score_threshold": score_threshold, "mask_nms": mask_nms, "top": top,
+            "scales": None if scales is None else _factors(scales), "slices": slices,
+            "overlap": overlap,
         }  # fmt: skip
         if one is not None:
             if resume:
                 raise OptionError("--resume is for several pictures; leave it out")
-            picture = read_picture(one)
+            picture = open_picture(one)
             start = time.perf_counter()
             found = segmenter(picture, **options)
             seconds = time.perf_counter() - start
@@ -78,9 +92,16 @@ def segment(
         raise PictureError(f"{failed} could not be segmented; see above")
 
 
+def _factors(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise OptionError(f"--scales is {text!r}; give factors like 0.25,0.5,1") from error
+
+
 def report(
     found: Instances,
-    picture: Picture,
+    picture: AnyPicture,
     results: Path | None,
     drawn: Path | None,
     masks: Path | None,
@@ -92,7 +113,8 @@ def report(
         with write_aside(results) as aside:
             aside.write_text(json.dumps(found.to_coco(image_id), indent=1) + "\n")
         console.print(f"wrote {results}")
-    for path, make in ((drawn, lambda: found.draw(picture)), (masks, lambda: label_map(found))):
+    whole = partial(part_of, picture, 0, found.size[0], 0, found.size[1])
+    for path, make in ((drawn, lambda: found.draw(whole())), (masks, lambda: label_map(found))):
         if path is not None:
             _write(path, make())
             console.print(f"wrote {path}")

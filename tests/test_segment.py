@@ -190,6 +190,8 @@ def test_a_full_disk_keeps_what_was_written(exported: Path, folder: Path, tmp_pa
         (("none.mp4", "--model", "M"), "none.mp4 cannot be opened"),
         (("P", "--model", "M", "--resume"), "--resume is for several pictures"),
         (("F", "--model", "M", "--resume"), "--resume goes on with --json's file"),
+        (("P", "--model", "M", "--scales", "1,a"), "--scales is '1,a'"),
+        (("P", "--model", "M", "--slices", "100"), "deepmask_small has no slices"),
     ],
 )
 def test_mistakes(exported: Path, folder: Path, arguments: tuple, says: str) -> None:

@@ -147,7 +147,7 @@ def check_interface(
     """
     have = set(inputs)
     missing = card.OUTPUTS - set(outputs)
-    if have != set(card.INPUTS) or missing:
+    if have != set(card.inputs) or missing:
         listed = ", ".join(f"{name} {dtype}" for name, dtype, _ in sorted(have))
         raise ModelError(
             f"{path} has a card, but its graph is not a MaskRT one (inputs: {listed}; missing "

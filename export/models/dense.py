@@ -1,4 +1,4 @@
-"""DeepMask over a whole picture as one graph: uint8 pixels in, the best windows' masks out.
+"""DeepMask over whole pictures as one graph: uint8 pixels in, the best windows' masks out.
 
 Scores are computed for every window, masks for the winners alone: a mask is a function of the
 features under its window, so computing it for N windows instead of all is the same function for a
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.tiling import EVERY_WINDOW
 from export.models.deepmask import STRIDE, DeepMask, normalize
 from export.models.rows import first_rows, pad_rows
 
@@ -22,19 +23,35 @@ GREY = 127.5
 
 
 class Winners(NamedTuple):
-    """The best windows of one picture at one scale.
+    """The best windows of what a call was given.
 
     Attributes:
         scores: float32 [N], probabilities, falling.
         windows: int32 [N, 2], row and column; window (i, j) is centred at pixel (16 i, 16 j).
         masks: float32 [N, S, S] logits over the window.
         count: int32 [1], how many rows are meant; the rest is padding.
+        piece: int32 [N], the number of the picture that a window is of.
     """
 
     scores: Tensor
     windows: Tensor
     masks: Tensor
     count: Tensor
+    piece: Tensor
+
+
+class _Windows(NamedTuple):
+    """Every window of one picture.
+
+    Attributes:
+        scores: float32 [M]; -1 where a window does not take part.
+        places: int64 [M, 4], row, column, the number of its first cell, and cells in a row.
+        cells: [K, C], what masks are computed from, a row a cell; or all masks, [M, S * S].
+    """
+
+    scores: Tensor
+    places: Tensor
+    cells: Tensor
 
 
 class DenseDeepMask(nn.Module):
@@ -55,56 +72,71 @@ class DenseDeepMask(nn.Module):
         self.proposals = proposals
         self.every_mask = every_mask
 
-    def forward(self, picture: Tensor, min_score: Tensor, owned: Tensor | None = None) -> Winners:
-        """Score every window and compute the winners' masks.
+    def forward(
+        self, pictures: list[Tensor], min_score: Tensor, owned: Tensor | None = None
+    ) -> Winners:
+        """Score every window of all pictures and compute the winners' masks.
+
+        Each picture has its own border, and its layers see nothing of the others: they only share
+        the ranking, and one pass of the mask head.
 
         Args:
-            picture: uint8 [H, W, 3], BGR.
+            pictures: uint8 [H, W, 3] each, BGR; levels of a pyramid, or tiles of them.
             min_score: float32 [1]; windows that score lower are not counted.
-            owned: int32 [4], the first row, the row behind the last one, and the same of the
-                columns, of the windows that take part: a tile's own ones. None for all.
+            owned: int32 [4 * len(pictures)], of each the first row, the row behind the last one,
+                and the same of the columns, of the windows that take part. None for all.
         """
+        if owned is None:
+            owned = torch.tensor(EVERY_WINDOW).repeat(len(pictures))
+        found = [self._windows(*some) for some in zip(pictures, owned.split(4), strict=True)]
+        scores, order = self._top(torch.cat([some.scores for some in found]))
+        count = (scores >= min_score).sum(dtype=torch.int32).reshape(1)
+        places = []
+        cells_before: int | Tensor = 0
+        for k, some in enumerate(found):
+            row, column, cell, width = some.places.unbind(1)
+            piece = torch.full_like(row, k)
+            places.append(torch.stack([row, column, cell + cells_before, width, piece], 1))
+            cells_before = cells_before + some.cells.shape[0]
+        best = torch.cat(places).index_select(0, order)
+        cells = torch.cat([some.cells for some in found])
+        if self.every_mask:
+            masks = F.embedding(order, cells)
+        else:
+            masks = self._masks(cells, first_rows(best, count))
+        size = self.model.spec.mask_size
+        masks = pad_rows(masks.float(), best).reshape(self.proposals, size, size)
+        return Winners(scores, best[:, :2].int(), masks, count, best[:, 4].int())
+
+    def _windows(self, picture: Tensor, owned: Tensor) -> _Windows:
         # The cast comes first: TensorRT knows no other operator on uint8.
         x = picture.float().permute(2, 0, 1)[None].flip(1)
         x = F.pad(x, (self.model.spec.patch // 2,) * 4, value=GREY)
         features = self.model.trunk(normalize(x, self.model.spec))
         base = self.model.mask_base(features)
         logits = self.model.score_map(features, base)[0]
-
-        columns = logits.shape[1]
-        scores = torch.sigmoid(logits.float())
-        if owned is not None:
-            row, column = (torch.arange(n) for n in logits.shape)
-            inside = ((row >= owned[0]) & (row < owned[1]))[:, None]
-            inside = inside & (column >= owned[2]) & (column < owned[3])
-            scores = torch.where(inside, scores, -1.0)
-        scores, order = self._top(scores.flatten())
-        count = (scores >= min_score).sum(dtype=torch.int32).reshape(1)
-        row = torch.div(order, columns, rounding_mode="floor")
-        # Not order % columns: torch 2.13 cannot export a remainder by a dynamic size.
-        rows_columns = torch.stack([row, order - row * columns], 1)
-        if self.every_mask:
-            masks = F.embedding(order, self.model.mask_head(base)[0].flatten(1).t())
-        else:
-            masks = self._winners_masks(base, first_rows(rows_columns, count))
-        size = self.model.spec.mask_size
-        masks = pad_rows(masks.float(), rows_columns).reshape(self.proposals, size, size)
-        return Winners(scores, rows_columns.int(), masks, count)
+        row, column = (torch.arange(n) for n in logits.shape)
+        inside = ((row >= owned[0]) & (row < owned[1]))[:, None]
+        inside = inside & (column >= owned[2]) & (column < owned[3])
+        scores = torch.where(inside, torch.sigmoid(logits.float()), -1.0)
+        row, column = (n.flatten() for n in torch.meshgrid(row, column, indexing="ij"))
+        width = base.shape[-1]
+        places = torch.stack([row, column, row * width + column, torch.full_like(row, width)], 1)
+        of_masks = self.model.mask_head(base) if self.every_mask else base
+        return _Windows(scores.flatten(), places, of_masks[0].flatten(1).t())
 
     def _top(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """The N best of [M] and their places; a picture of fewer windows is filled up with -1."""
+        """The N best of [M] and their places; where there are fewer, filled up with -1."""
         filled = torch.cat([scores, scores.new_full((self.proposals,), -1.0)])
         best, order = torch.topk(filled, self.proposals)
         return best, torch.where(best < 0, 0, order)
 
-    def _winners_masks(self, base: Tensor, windows: Tensor) -> Tensor:
-        """Mask logits [n, S * S] of n windows (row, column) from [1, C, h, w]."""
-        kernel, width = self.model.mask_kernel, base.shape[-1]
-        cells = base[0].flatten(1).t()
-        step = torch.arange(kernel)
-        inside = (step[:, None] * width + step[None]).flatten()
-        corner = windows[:, 0] * width + windows[:, 1]
-        x = F.embedding(corner[:, None] + inside[None], cells).flatten(1)  # a plain ONNX Gather
+    def _masks(self, cells: Tensor, places: Tensor) -> Tensor:
+        """Mask logits [n, S * S] of n windows at `places` [n, 5]."""
+        step = torch.arange(self.model.mask_kernel)
+        inside = (places[:, 3, None, None] * step[:, None] + step).flatten(1)
+        # A plain ONNX Gather.
+        x = F.embedding(places[:, 2, None] + inside, cells).flatten(1)
         return self.mask_layers(x)
 
 

@@ -20,7 +20,7 @@ def card(**changes: object) -> ProposalCard:
     """A valid card with some fields changed."""
     fields: dict = {
         "task": "proposals", "architecture": "fake", "labels": ["object"], "patch": PATCH,
-        "stride": STRIDE, "halo": 0, "mask_size": CELLS, "proposals": 50,
+        "stride": STRIDE, "halo": 0, "mask_size": CELLS, "proposals": 50, "pieces": 1,
         "scales": [1.0], "resize": "area",
         "mask_threshold": 0.5, "score_threshold": 0.0, "mask_nms": 1.0, "top": 50,
         "precision": "fp32", "built_by": {"maskrt": "0"}, "weights_sha256": "",
@@ -47,6 +47,7 @@ def answer(scores: np.ndarray, windows: np.ndarray, masks: np.ndarray, rows: int
         "windows": np.zeros((rows, 2), np.int32),
         "masks": np.zeros((rows, *masks.shape[1:]), np.float32),
         "count": np.array([(scores[order] >= floor).sum()], np.int32),
+        "piece": np.zeros(rows, np.int32),
     }
     for name, values in (("scores", scores), ("windows", windows), ("masks", masks)):
         padded[name][: len(order)] = values[order]

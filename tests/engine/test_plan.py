@@ -43,7 +43,7 @@ def make(
         device,
         str(typed),
         {"picture": ((1, 1, 3), (700, 700, 3)), "min_score": ((1,), (1,)), "owned": ((4,), (4,))},
-        {"scores": (n,), "windows": (n, 2), "masks": (n, s, s), "count": (1,)},
+        {"scores": (n,), "windows": (n, 2), "masks": (n, s, s), "count": (1,), "piece": (n,)},
         memory=memory,
     )
     return PlanBackend(network, device, backend.card, "host", arena=arena, graphs=graphs)

@@ -129,8 +129,8 @@ def test_masks_of_winners_equal_the_dense_mask_head(name: str) -> None:
         model = MODELS[name]().eval()
     picture = torch.randint(0, 256, (70, 101, 3), dtype=torch.uint8)
     with torch.no_grad():
-        first = DenseDeepMask(model, 20)(picture, torch.zeros(1))
-        every = DenseDeepMask(model, 20, every_mask=True)(picture, torch.zeros(1))
+        first = DenseDeepMask(model, 20)([picture], torch.zeros(1))
+        every = DenseDeepMask(model, 20, every_mask=True)([picture], torch.zeros(1))
     assert first.count.item() == 20
     for a, b in zip(first, every, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
@@ -148,7 +148,7 @@ def test_a_window_is_the_patch_at_its_place(name: str) -> None:
     picture = torch.randint(0, 256, (150, 180, 3), dtype=torch.uint8)
     dense = DenseDeepMask(model, window_count(150, 180))
     with torch.no_grad():
-        winners = dense(picture, torch.zeros(1))
+        winners = dense([picture], torch.zeros(1))
         places = winners.windows[: winners.count].tolist()
         assert len(places) == len({tuple(p) for p in places}) == window_count(150, 180)
         for i, j in ((4, 5), (3, 7), (0, 0)):
@@ -197,7 +197,7 @@ def test_channels_are_blue_green_red() -> None:
     dense = DenseDeepMask(model, 1)
     dense.model.trunk[0].register_forward_pre_hook(lambda _, x: seen.append(x[0]))
     with torch.no_grad():
-        dense(picture, torch.zeros(1))
+        dense([picture], torch.zeros(1))
     inside = seen[-1][0, :, 64, 64]
     spec = model.spec
     expected = [(1 - spec.mean[0]) / spec.std[0], *(-spec.mean[k] / spec.std[k] for k in (1, 2))]

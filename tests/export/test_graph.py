@@ -39,9 +39,9 @@ def test_onnxruntime_equals_pytorch(
     """At any size the graph gives PyTorch's scores, windows, masks and count."""
     picture = noise(*size)
     with torch.no_grad():
-        expected = dense(torch.from_numpy(picture), torch.tensor([floor]))
+        expected = dense([torch.from_numpy(picture)], torch.tensor([floor]))
     feeds = {"picture": picture, "min_score": np.array([floor], np.float32), "owned": EVERY_WINDOW}
-    scores, windows, masks, count = session.run(None, feeds)
+    scores, windows, masks, count, _ = session.run(None, feeds)
     assert count[0] == expected.count.item()
     n = count[0]
     np.testing.assert_allclose(scores[:n], expected.scores[:n], atol=1e-5)
@@ -60,11 +60,12 @@ def test_outputs_have_fixed_shapes(session: ort.InferenceSession) -> None:
             "min_score": np.zeros(1, np.float32),
             "owned": EVERY_WINDOW,
         }
-        scores, windows, masks, count = session.run(None, feeds)
+        scores, windows, masks, count, piece = session.run(None, feeds)
         assert (scores.shape, scores.dtype) == ((500,), np.float32)
         assert (windows.shape, windows.dtype) == ((500, 2), np.int32)
         assert (masks.shape, masks.dtype) == ((500, 56, 56), np.float32)
         assert (count.shape, count.dtype) == ((1,), np.int32)
+        assert (piece.shape, piece.dtype) == ((500,), np.int32)
         assert count[0] == min(500, window_count(*size))
 
 
@@ -155,7 +156,7 @@ def test_every_model_can_be_traced() -> None:
     session = ort.InferenceSession(trace(dense).SerializeToString())
     picture = noise(100, 90)
     with torch.no_grad():
-        expected = dense(torch.from_numpy(picture), torch.zeros(1))
+        expected = dense([torch.from_numpy(picture)], torch.zeros(1))
     feeds = {"picture": picture, "min_score": np.zeros(1, np.float32), "owned": EVERY_WINDOW}
     found = session.run(None, feeds)
     np.testing.assert_allclose(found[0], expected.scores, atol=1e-5)

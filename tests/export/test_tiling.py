@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import engine.proposer
+import engine.pieces
 from benchmarks.score_first import spread_scores
 from engine import Segmenter
 from engine.backends import Tensors
@@ -157,7 +157,7 @@ def test_a_segmenter_tiles_what_is_large(
         if by_plan:
             card = replace(card, runtime={"max": "320x340"})
         else:
-            monkeypatch.setattr(engine.proposer, "TILE", 320)
+            monkeypatch.setattr(engine.pieces, "TILE", 320)
         tiled = Segmenter(FakeBackend(card, run))
         found = tiled(picture, scales=[1.0, 0.5], score_threshold=0.0, mask_nms=1.0, top=200)
     assert len(sizes) > 6
