@@ -2,7 +2,7 @@
 
 An operator is a folder: `op.py` (schema and attributes), the ONNX function that defines it, a plain
 numpy `reference.py` for tests, `cases.py` (named inputs that every form is run on), a CUDA kernel
-with its TensorRT plugin, and a README.
+with its TensorRT plugin, and a README. `paste/` is a kernel alone, `engine.paste` its definition.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// What TensorRT's load_library asks for, and the only two names that the library exports.
+// What TensorRT's load_library asks for. The library exports these two names and maskrt_paste.
 #include "../nms/plugin.h"
 #include "../roi_align/plugin.h"
 

@@ -10,6 +10,7 @@ import numpy as np
 from plugins.library import SOURCES
 
 EMULATION = Path(__file__).parent / "emulation"
+EXPORTED = SOURCES / "paste" / "exported.cpp"
 
 
 def compile_for_cpu(nvcc: str, output: Path, sources: list[Path], *options: str) -> Path:
@@ -28,7 +29,7 @@ def compile_for_cpu(nvcc: str, output: Path, sources: list[Path], *options: str)
 def compile_plugins_for_cpu(nvcc: str, headers: Path, folder: Path) -> tuple[Path, Path]:
     """The host, and the plugins' library with kernels for the CPU."""
     include = f"-isystem={headers}"
-    sources = [*SOURCES.glob("common/*.cpp"), *SOURCES.glob("*/plugin.cpp")]
+    sources = [*SOURCES.glob("common/*.cpp"), *SOURCES.glob("*/plugin.cpp"), EXPORTED]
     sources += EMULATION.glob("*.cpp")
     host = compile_for_cpu(nvcc, folder / "host.so", [SOURCES / "host" / "host.cpp"], include)
     return host, compile_for_cpu(nvcc, folder / "plugins.so", sources, include)

@@ -12,6 +12,7 @@ from registry import NODES
 
 from engine import BackendError
 from plugins import library
+from plugins.paste.launch import PasteKernel
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -39,19 +40,20 @@ def _both_are_made(said: str) -> None:
     assert "maskrt: PyramidRoiAlign: node PyramidRoiAlign: output_size is 0; give" in said
 
 
-def test_it_exports_two_names_and_needs_no_tensorrt(built: Path) -> None:
-    """So that one file serves every version."""
+def test_it_exports_three_names_and_needs_no_tensorrt(built: Path) -> None:
+    """So that one file serves every version; the paste kernel's function is one of them."""
     names = subprocess.run(
         ["nm", "-D", "--defined-only", str(built)], capture_output=True, text=True, check=True
     ).stdout
     assert sorted(line.split()[-1] for line in names.splitlines()) == [
-        "getCreators", "setLoggerFinder",
+        "getCreators", "maskrt_paste", "setLoggerFinder",
     ]  # fmt: skip
     needed = subprocess.run(
         ["readelf", "-d", str(built)], capture_output=True, text=True, check=True
     ).stdout
     assert "nvinfer" not in needed
     assert "libcuda" not in needed
+    PasteKernel(built)
 
 
 @pytest.mark.parametrize("version", LEAN)
