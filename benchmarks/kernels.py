@@ -2,8 +2,9 @@
 
     python benchmarks/kernels.py
 
-The plugins are driven through IPluginV3 without TensorRT (plugins/host). Both sides get the same
-tensors, are timed with CUDA events, and take turns. Needs a GPU, and torchvision with CUDA.
+The plugins are driven through IPluginV3 without TensorRT (plugins/host), the paste kernel by its
+own function. Both sides get the same tensors, are timed with CUDA events, and take turns. Needs a
+GPU, and torchvision with CUDA.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from plugins import library
 from plugins.host import FLOAT, HALF, HWC8, INT32, LINEAR, HostedPlugin
 from plugins.host import Tensor as Described
 from plugins.nms.cases import crowd
+from plugins.paste.cases import scattered
+from plugins.paste.launch import PasteKernel, Pasting
 from plugins.roi_align.cases import pyramid
 from plugins.roi_align.op import RoiAlignAttributes
 
 TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.int32: INT32}
 ALIGN = RoiAlignAttributes(7, 2, aligned=False)
 IOU = 0.5
+MASKS, CELLS = 100, 28
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Contest:
     Attributes:
         name: what is computed.
         ours, theirs: compute it once, on the current stream.
-        difference: largest absolute difference of the answers, or of their kept boxes.
+        difference: largest absolute difference of the answers, or of their kept boxes; of masks
+            how many pixels differ, those within 1e-5 of the threshold left out.
         allowed: what the difference may be.
         bytes: that have to be read or written at least once.
     """
@@ -84,7 +89,9 @@ def main(
         console.print("unmeasured: there is no GPU here")
         return
     path = library.find() or library.build()
-    made = contests(path, path.parent / library.HOST, "cuda", regions, channels, (1000, 20_000))
+    crowds, pictures = (1000, 20_000), ((480, 640), (1080, 1920))
+    host = path.parent / library.HOST
+    made = contests(path, host, "cuda", regions, channels, crowds, pictures)
     for contest in made:
         if not contest.difference <= contest.allowed:
             raise BackendError(
@@ -140,7 +147,13 @@ def described(tensor: Tensor, *, last: bool = False) -> Described:
 
 
 def contests(
-    path: Path, host: Path, device: str, regions: int, channels: int, crowds: Sequence[int]
+    path: Path,
+    host: Path,
+    device: str,
+    regions: int,
+    channels: int,
+    crowds: Sequence[int],
+    pictures: Sequence[tuple[int, int]],
 ) -> list[Contest]:
     """Every measurement, its answers already compared.
 
@@ -151,11 +164,13 @@ def contests(
         regions: that RoIAlign cuts out.
         channels: of the pyramid, a multiple of 8.
         crowds: numbers of boxes for NMS.
+        pictures: heights and widths that masks are pasted into.
     """
     made = []
     for dtype, last in ((torch.float32, False), (torch.float16, False), (torch.float16, True)):
         made.append(_align(path, host, device, (regions, channels), dtype, last))
-    return made + [_nms(path, host, device, count) for count in crowds]
+    made += [_nms(path, host, device, count) for count in crowds]
+    return made + [_paste(path, device, size, bits) for size in pictures for bits in (False, True)]
 
 
 def _align(
@@ -210,6 +225,34 @@ def _nms(path: Path, host: Path, device: str, count: int) -> Contest:
         f"BatchedNms {count:,} boxes", ours, lambda: nms(boxes[0], flat, IOU),
         0.0 if same else 1.0, 0.0,
         sum(t.numel() * t.element_size() for t in (boxes, scores, *outputs)),
+    )  # fmt: skip
+
+
+def _paste(path: Path, device: str, size: tuple[int, int], packed: bool) -> Contest:
+    from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+    masks, boxes = (torch.from_numpy(a).to(device) for a in scattered(MASKS, CELLS, size))
+    kernel, pasting = PasteKernel(path), Pasting(MASKS, CELLS, size, 0.5, "torchvision", packed)
+    # The 32 bits of a word, whatever torch calls them.
+    kind = torch.int32 if packed else torch.uint8
+    out = torch.empty(pasting.shape, dtype=kind, device=device)
+
+    def ours() -> Tensor:
+        stream = torch.cuda.current_stream().cuda_stream if out.is_cuda else 0
+        kernel.enqueue(pasting, masks.data_ptr(), boxes.data_ptr(), out.data_ptr(), stream=stream)
+        return out
+
+    values = paste_masks_in_image(masks[:, None], boxes, size)[:, 0]
+    found = ours()
+    if packed:
+        places = torch.arange(8, dtype=torch.uint8, device=device)
+        found = (found.view(torch.uint8)[..., None] >> places & 1).flatten(-2)[..., : size[1]]
+    clear = (values - 0.5).abs() > 1e-5
+    return Contest(
+        f"paste {MASKS} masks, {size[1]} x {size[0]}, {'bits' if packed else 'bytes'}", ours,
+        lambda: paste_masks_in_image(masks[:, None], boxes, size) > 0.5,
+        float(((found == 1) != (values > 0.5))[clear].sum()), 0.0,
+        sum(t.numel() * t.element_size() for t in (masks, boxes, out)),
     )  # fmt: skip
 
 
