@@ -22,20 +22,20 @@ from .tiling import tiles
 
 
 @dataclass(frozen=True)
-class _Winners:
+class Winners:
     """The best windows so far: scores [K], boxes [K, 4], mask logits [K, S, S], scores falling."""
 
     scores: NDArray[np.float32]
     boxes: NDArray[np.float32]
     logits: NDArray[np.float32]
 
-    def merged(self, other: _Winners, limit: int) -> _Winners:
+    def merged(self, other: Winners, limit: int) -> Winners:
         """The best `limit` of both; of equal scores those of `self` come first."""
         scores = np.concatenate([self.scores, other.scores])
         order = np.argsort(-scores, kind="stable")[:limit]
         boxes = np.concatenate([self.boxes, other.boxes])
         logits = np.concatenate([self.logits, other.logits])
-        return _Winners(scores[order], boxes[order], logits[order])
+        return Winners(scores[order], boxes[order], logits[order])
 
 
 def propose(
@@ -75,21 +75,21 @@ def propose(
         )
     # Masks that NMS drops make room for others, so that more than `top` compete.
     limit = top if mask_nms >= 1 else max(top, card.proposals)
-    winners = _winners(backend, card, bgr, scales, score_threshold, limit)
+    winners = best_windows(backend, card, bgr, scales, score_threshold, limit)
     return _finish(card, winners, (bgr.shape[0], bgr.shape[1]), mask_nms, top)
 
 
-def _winners(
+def best_windows(
     backend: Backend,
     card: ProposalCard,
     bgr: AnyPicture,
     scales: Sequence[float],
     score_threshold: float,
     limit: int,
-) -> _Winners:
+) -> Winners:
     """The best `limit` windows over all levels of the pyramid."""
     size = card.mask_size
-    best = _Winners(
+    best = Winners(
         np.zeros(0, np.float32),
         np.zeros((0, 4), np.float32),
         np.zeros((0, size, size), np.float32),
@@ -106,7 +106,7 @@ def _winners(
         for k, piece in enumerate(call):
             if piece is not None:
                 boxes[of == k] = piece.boxes(windows[of == k], card)
-        new = _Winners(found["scores"][:count], boxes, found["masks"][:count])
+        new = Winners(found["scores"][:count], boxes, found["masks"][:count])
         best = best.merged(new, limit)
         if len(best.scores) == limit:
             floor = max(floor, float(best.scores[-1]))
@@ -130,7 +130,7 @@ def _pieces(
 
 
 def _finish(
-    card: ProposalCard, winners: _Winners, size: tuple[int, int], mask_nms: float, top: int
+    card: ProposalCard, winners: Winners, size: tuple[int, int], mask_nms: float, top: int
 ) -> Instances:
     threshold = math.log(card.mask_threshold / (1 - card.mask_threshold))
     crops = paste_all(winners.logits, winners.boxes, size, threshold)

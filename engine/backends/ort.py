@@ -77,6 +77,9 @@ def open_model(
         )
     options = ort.SessionOptions()
     options.log_severity_level = 3  # warnings of its optimizer are not for users
+    # Threads that spin while they wait take the core that finishing, another model or the next
+    # frame's preparation needs; our layers are long enough to wake them for.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     given = {"device_id": ordinal} if device == "cuda" else {}
