@@ -47,6 +47,9 @@ SEVERAL_THREADS = 1 << 26
 """Bytes of bitmaps from which on several threads make them."""
 MOST_THREADS = 4
 
+FARTHEST = float(1 << 62)
+"""Corners beyond this, or that are no numbers, are no places."""
+
 EMPTY = Crop(np.zeros((0, 0), bool), 0, 0)
 NOTHING = np.zeros((0, 0), np.float32)
 
@@ -177,13 +180,20 @@ def _interpolated(
 def _grown(boxes: NDArray[np.floating], cells: int) -> list[list[int]]:
     """Boxes [N, 4] as torchvision counts their pixels for a ringed mask: x0, y0, x1, y1.
 
-    Its arithmetic is fp32, and its corners are cut towards zero.
+    Its arithmetic is fp32, and its corners are cut towards zero. A box whose corners are no
+    places has no pixels.
     """
     low, high = boxes[:, :2].astype(np.float32), boxes[:, 2:].astype(np.float32)
     half = (high - low) * np.float32(0.5) * np.float32(cells / (cells - 2))
     centre = (high + low) * np.float32(0.5)
-    first, last = (centre - half).astype(np.int64), (centre + half).astype(np.int64)
-    grown: list[list[int]] = np.hstack([first, first + np.maximum(last - first + 1, 1)]).tolist()
+    first, last = centre - half, centre + half
+    # What no whole number stands for is cast to another one on each processor.
+    placed = (np.abs(np.hstack([first, last])) < FARTHEST).all(1)
+    corners = np.zeros((len(boxes), 4), np.int64)
+    corners[placed, :2] = first[placed].astype(np.int64)
+    size = last[placed].astype(np.int64) - corners[placed, :2] + 1
+    corners[placed, 2:] = corners[placed, :2] + np.maximum(size, 1)
+    grown: list[list[int]] = corners.tolist()
     return grown
 
 

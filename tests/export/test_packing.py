@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.progress import Progress
 
 import engine.pieces
 from benchmarks.score_first import spread_scores
@@ -21,10 +22,11 @@ from engine.pieces import TILE, Piece, calls, input_limits
 from engine.prepare import Level
 from engine.tiling import tiles
 from export.graph import make_card, trace
-from export.model_file import save_onnx, set_card
+from export.model_file import read_onnx, save_onnx, set_card
 from export.models.deepmask import MODELS
 from export.models.dense import DenseDeepMask
 from export.profiles import make_profile
+from export.tensorrt_graph import for_tensorrt
 from export.to_onnx import load
 from export.verify import noise, torch_backend
 
@@ -32,7 +34,7 @@ SCALES = [1.5, 1.0, 0.7]
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+def packed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped net with three pictures a call."""
     network = load("deepmask_small", None)
     card = replace(make_card(network, {}, proposals=500, pieces=3), scales=SCALES)
@@ -40,7 +42,12 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
     set_card(graph, card)
     path = tmp_path_factory.mktemp("packed") / "packed.onnx"
     save_onnx(graph, path)
-    return Segmenter(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def packed(packed_file: Path) -> Segmenter:
+    return Segmenter(packed_file)
 
 
 def counted(segmenter: Segmenter, **changes: object) -> tuple[Segmenter, list[list[int]]]:
@@ -155,6 +162,18 @@ def test_a_plan_takes_the_levels_of_its_largest_picture(packed: Segmenter) -> No
     assert all(a <= 300 and b <= 200 and c <= 140 for a, b, c in seen)
     with pytest.raises(OptionError, match="--min means nothing"):
         make_profile(card, "20x20", None, None)
+
+
+def test_a_plan_is_built(packed: Segmenter, packed_file: Path) -> None:
+    """By TensorRT for RTX, each input with the sizes of its level."""
+    pytest.importorskip("tensorrt_rtx", reason="no TensorRT for RTX on this platform")
+    from export import builder
+
+    graph = for_tensorrt(read_onnx(packed_file)[0], with_plugins=False)
+    profile = make_profile(packed.card, None, "120x160", None)
+    with Progress(disable=True) as progress:
+        plan = builder.build(graph, profile, progress, precision="fp32")
+    assert len(plan.data) > 1e6
 
 
 @pytest.mark.slow
