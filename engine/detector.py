@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend
+from .backends import Backend, Tensors
 from .card import InstanceCard
 from .fit import fitted, fitted_size
 from .large import AnyPicture, part_of
 from .results import Instances
 from .slices import merged, owned, slices
+from .stages import stage
 
 
 def detect(
@@ -57,7 +58,25 @@ def _pass(
     """What one call of the graph finds."""
     height, width = bgr.shape[:2]
     size = fitted_size(height, width, card)
-    found = backend.run({"picture": fitted(bgr, size, card), "size": np.array(size, np.int64)})
+    with stage("prepare"):
+        pixels = fitted(bgr, size, card)
+        inputs: Tensors = {"picture": pixels, "size": np.array(size, np.int64)}
+    with stage("network"):
+        found = backend.run(inputs)
+    return _on_the_picture(found, card, size, (height, width), score_threshold, top)
+
+
+@stage("finish")
+def _on_the_picture(
+    found: Tensors,
+    card: InstanceCard,
+    size: tuple[int, int],
+    whole: tuple[int, int],
+    score_threshold: float,
+    top: int,
+) -> Instances:
+    """A graph's answer for a picture of `whole` that was resized to `size`."""
+    height, width = whole
     count = min(int(found["count"][0]), top)
     rows = np.flatnonzero(found["scores"][:count] >= score_threshold)
     small = found["boxes"][rows]

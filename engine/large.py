@@ -19,6 +19,7 @@ from .picture import (
     missing_picture,
     read_picture,
 )
+from .stages import stage
 
 WHOLE = 1 << 26
 """Pixels up to which a picture or a level of it is held in memory whole: 200 MB."""
@@ -67,6 +68,7 @@ class LargePicture:
 AnyPicture: TypeAlias = "Picture | LargePicture"
 
 
+@stage("decode")
 def open_picture(source: PictureSource | Any, color: str = "bgr") -> AnyPicture:
     """A picture as `read_picture` takes it, read whole or, where it is large, by parts.
 

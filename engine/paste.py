@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .stages import stage
+
 Mask = NDArray[np.bool_]
 Region: TypeAlias = tuple[Mask, int, int]
 """Bool [h, w], and the picture's pixel at its [0, 0], x and y."""
@@ -78,6 +80,7 @@ def paste(
     return paste_all(values[None], np.asarray(box)[None], size, threshold, rule)[0]
 
 
+@stage("paste")
 def paste_all(
     values: NDArray[np.floating],
     boxes: NDArray[np.floating],
@@ -97,6 +100,7 @@ def paste_all(
     return crops
 
 
+@stage("paste")
 def bitmaps(
     values: NDArray[np.floating],
     boxes: NDArray[np.floating],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend
+from .backends import Backend, Tensors
 from .card import ProposalCard
 from .errors import OptionError
 from .large import AnyPicture
@@ -17,6 +17,7 @@ from .paste import paste_all
 from .pieces import Piece, calls, feed, input_limits
 from .prepare import Resized, pyramid
 from .results import Instances
+from .stages import stage
 from .suppress import suppress
 from .tiling import tiles
 
@@ -97,20 +98,28 @@ def best_windows(
     floor = score_threshold
     limits = input_limits(card)
     for call in calls(_pieces(bgr, card, scales, limits[0]), limits):
-        given = [None if piece is None else (piece.pixels, piece.tile.owned) for piece in call]
-        # A window that cannot be among the best any more needs no mask.
-        found = backend.run(feed(given, floor, card))
-        count = int(found["count"][0])
-        windows, of = found["windows"][:count], found["piece"][:count]
-        boxes = np.zeros((count, 4), np.float32)
-        for k, piece in enumerate(call):
-            if piece is not None:
-                boxes[of == k] = piece.boxes(windows[of == k], card)
-        new = Winners(found["scores"][:count], boxes, found["masks"][:count])
-        best = best.merged(new, limit)
+        with stage("prepare"):
+            given = [None if piece is None else (piece.pixels, piece.tile.owned) for piece in call]
+            # A window that cannot be among the best any more needs no mask.
+            inputs = feed(given, floor, card)
+        with stage("network"):
+            found = backend.run(inputs)
+        with stage("finish"):
+            best = best.merged(_on_the_picture(found, call, card), limit)
         if len(best.scores) == limit:
             floor = max(floor, float(best.scores[-1]))
     return best
+
+
+def _on_the_picture(found: Tensors, call: list[Piece | None], card: ProposalCard) -> Winners:
+    """A graph's answer, its windows as boxes."""
+    count = int(found["count"][0])
+    windows, of = found["windows"][:count], found["piece"][:count]
+    boxes = np.zeros((count, 4), np.float32)
+    for k, piece in enumerate(call):
+        if piece is not None:
+            boxes[of == k] = piece.boxes(windows[of == k], card)
+    return Winners(found["scores"][:count], boxes, found["masks"][:count])
 
 
 def _pieces(
@@ -122,13 +131,16 @@ def _pieces(
     """
     height, width = bgr.shape[:2]
     for level in pyramid(height, width, sorted(scales, reverse=True), card.patch // 2):
-        resized = Resized(bgr, level, card.resize)
+        with stage("prepare"):
+            resized = Resized(bgr, level, card.resize)
         for tile in tiles(level.height, level.width, card, largest):
             rows, columns = tile.rows, tile.columns
-            pixels = resized.part((rows.start, rows.stop), (columns.start, columns.stop))
+            with stage("prepare"):
+                pixels = resized.part((rows.start, rows.stop), (columns.start, columns.stop))
             yield Piece(level, tile, pixels)
 
 
+@stage("finish")
 def _finish(
     card: ProposalCard, winners: Winners, size: tuple[int, int], mask_nms: float, top: int
 ) -> Instances:

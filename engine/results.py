@@ -18,6 +18,7 @@ from .errors import BackendError, OptionError
 from .paste import Crop, bitmaps, paste_all, regions
 from .picture import Picture
 from .rle import Rle, encode_all
+from .stages import stage
 
 if TYPE_CHECKING:
     import supervision
@@ -136,6 +137,7 @@ class Instances:
             raise OptionError("this network gives boxes and no masks; use boxes")
         return self.mask_values, self.mask_boxes, self.size, self.mask_threshold, self.mask_rule
 
+    @stage("paste")
     def rle(self) -> list[Rle]:
         """Each mask in COCO's compressed run-length encoding, without making bitmaps."""
         return encode_all(regions(*self._pasted()), *self.size)

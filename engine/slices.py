@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import OptionError
 from .paste import Crop
 from .results import Instances
+from .stages import stage
 from .suppress import shared_pixels
 
 SAME = 0.5
@@ -131,6 +132,7 @@ def owned(found: Instances, part: Slice, side: int, size: tuple[int, int]) -> In
     )
 
 
+@stage("finish")
 def merged(passes: Sequence[Instances], top: int) -> Instances:
     """The objects of several passes over one picture, the best first, none twice.
 

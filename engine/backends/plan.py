@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..card import Card
 from ..errors import BackendError, OptionError
+from ..stages import stage
 from . import Tensors
 from .device import CaptureError, Context, Device, HostBlock, Network, Slot
 
@@ -97,13 +98,14 @@ class _Lane:
     def run(self, inputs: Tensors, *, graphs: bool) -> dict[str, NDArray[np.generic]]:
         """The outputs, as arrays of their own. Call it with the arena's lock held."""
         key: list[object] = []
-        for slot in self.network.slots:
-            if slot.is_input:
-                value = np.asarray(inputs[slot.name], slot.dtype)
-                _view(self.host[slot.name], slot, value.shape)[...] = value
-                key.append(value.shape)
-                if slot.on_host:  # a context's shapes follow from its value
-                    key.append(value.tobytes())
+        with stage("upload"):
+            for slot in self.network.slots:
+                if slot.is_input:
+                    value = np.asarray(inputs[slot.name], slot.dtype)
+                    _view(self.host[slot.name], slot, value.shape)[...] = value
+                    key.append(value.shape)
+                    if slot.on_host:  # a context's shapes follow from its value
+                        key.append(value.tobytes())
         self.arena.reserve(self.device, max(self.network.memory, 1))
         prepared = self._prepare(tuple(key), inputs)
         prepared.runs += 1
@@ -129,11 +131,12 @@ class _Lane:
         finally:
             # Whatever was put into the stream uses the buffers: they are not free before.
             self.device.wait(self.stream)
-        return {
-            slot.name: _view(self.host[slot.name], slot, slot.largest).copy()
-            for slot in self.network.slots
-            if not slot.is_input
-        }
+        with stage("download"):
+            return {
+                slot.name: _view(self.host[slot.name], slot, slot.largest).copy()
+                for slot in self.network.slots
+                if not slot.is_input
+            }
 
     def _prepare(self, key: tuple[object, ...], inputs: Tensors) -> _Prepared:
         prepared = self.prepared.get(key)
