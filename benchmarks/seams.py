@@ -120,12 +120,13 @@ def _add_truth(truth: dict[str, Any], image: int, numbers: NDArray[np.int32]) ->
 
 
 def _found_twice(found: Instances, numbers: NDArray[np.int32]) -> int:
-    """Results that show an object, by most of their pixels, that a better one shows too."""
+    """Results that show an object, by most of their pixels on objects, that another shows too."""
     shown = []
     for crop in found.crops():
         x0, y0, x1, y1 = crop.box
         seen = numbers[y0:y1, x0:x1][crop.mask]
-        shown.append(int(np.bincount(seen).argmax()) if seen.size else 0)
+        if seen.any():
+            shown.append(int(np.bincount(seen[seen > 0]).argmax()))
     return len(shown) - len(set(shown))
 
 

@@ -11,7 +11,7 @@ from .card import InstanceCard
 from .fit import fitted, fitted_size
 from .large import AnyPicture, part_of
 from .results import Instances
-from .slices import merged, owned, slices
+from .slices import Passes, slices
 from .stages import stage
 
 
@@ -35,21 +35,18 @@ def detect(
         top: how many results at most.
         side: of slices that are gone through beside the whole picture; None for none.
         overlap: objects of up to so many pixels are whole in a slice; None for a quarter of it.
-
-    Raises:
-        OptionError: slices that are too small.
     """
     height, width = bgr.shape[:2]
     whole = _pass(backend, card, bgr, score_threshold, top)
     if side is None:
         return whole
-    passes = [whole]
+    passes = Passes(whole, side, top)
     for part in slices(height, width, side, side // 4 if overlap is None else overlap):
         rows, columns = part.rows, part.columns
         pixels = part_of(bgr, rows.start, rows.stop, columns.start, columns.stop)
         found = _pass(backend, card, np.ascontiguousarray(pixels), score_threshold, top)
-        passes.append(owned(found, part, side, (height, width)))
-    return merged(passes, top)
+        passes.add(found, part)
+    return passes.best()
 
 
 def _pass(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from .picture import (
 from .stages import stage
 
 WHOLE = 1 << 26
-"""Pixels up to which a picture or a level of it is held in memory whole: 200 MB."""
+"""Pixels up to which a picture on the disk is read at once, and a level of one in memory made at
+once: 200 MB."""
 
 
 class LargePicture:
@@ -38,7 +39,7 @@ class LargePicture:
         OptionError: `color` is neither.
     """
 
-    def __init__(self, array: Any, color: str = "bgr") -> None:
+    def __init__(self, array: Sliceable, color: str = "bgr") -> None:
         check_color(color)
         check_form(array.shape, array.dtype, "the picture")
         self._array, self._color = array, color
@@ -57,7 +58,7 @@ class LargePicture:
         """
         try:
             part = np.array(self._array[top:bottom, left:right])
-        except OSError as error:
+        except Exception as error:  # each library of arrays has errors of its own
             raise PictureError(
                 f"rows {top} to {bottom} of the picture cannot be read: {error}; check its file"
             ) from error
@@ -65,11 +66,27 @@ class LargePicture:
         return converted(part, self._color)
 
 
+class Sliceable(Protocol):
+    """An array that may lie on the disk: of zarr, HDF5 and their like."""
+
+    @property
+    def shape(self) -> Any:
+        """As numpy has it."""
+
+    @property
+    def dtype(self) -> Any:
+        """As numpy has it."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """Rows and columns, by two slices."""
+
+
 AnyPicture: TypeAlias = "Picture | LargePicture"
+AnySource: TypeAlias = "PictureSource | LargePicture | Sliceable"
 
 
 @stage("decode")
-def open_picture(source: PictureSource | Any, color: str = "bgr") -> AnyPicture:
+def open_picture(source: AnySource, color: str = "bgr") -> AnyPicture:
     """A picture as `read_picture` takes it, read whole or, where it is large, by parts.
 
     Args:
@@ -81,16 +98,13 @@ def open_picture(source: PictureSource | Any, color: str = "bgr") -> AnyPicture:
         PictureError: it cannot be read, or has another form.
         OptionError: `color` is neither "bgr" nor "rgb".
     """
+    check_color(color)
     if isinstance(source, LargePicture):
-        return source
+        return source  # it knows its own order
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() == ".npy":
         source = _mapped(Path(source))
-    on_disk = isinstance(source, np.memmap) or (
-        not isinstance(source, np.ndarray)
-        and all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__"))
-    )
-    if not on_disk:
-        return read_picture(source, color)
+    if not _is_on_disk(source):
+        return read_picture(cast(PictureSource, source), color)
     large = LargePicture(source, color)
     height, width, _ = large.shape
     return large if height * width > WHOLE else large.part(0, height, 0, width)
@@ -103,14 +117,25 @@ def part_of(picture: AnyPicture, top: int, bottom: int, left: int, right: int) -
     return picture[top:bottom, left:right]
 
 
+def _is_on_disk(source: Any) -> TypeGuard[Sliceable]:
+    if isinstance(source, np.ndarray):
+        return isinstance(source, np.memmap)
+    return all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__"))
+
+
 def _mapped(path: Path) -> np.memmap[Any, Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise missing_picture(path) from error
-    except (OSError, ValueError, EOFError) as error:
+    except PermissionError as error:
+        raise PictureError(
+            f"cannot read {path}: {error.strerror}; check its permissions"
+        ) from error
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise PictureError(f"{path} is not a whole .npy file ({error}); save it again") from error
-    assert isinstance(array, np.memmap)
+    if not isinstance(array, np.memmap):
+        raise PictureError(f"{path} holds several arrays; give a .npy file with one picture")
     return array
 
 

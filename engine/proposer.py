@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from .backends import Backend, Tensors
 from .card import ProposalCard
-from .errors import OptionError
 from .large import AnyPicture
-from .paste import paste_all
+from .paste import paste, paste_all
 from .pieces import Piece, calls, feed, input_limits
 from .prepare import Resized, pyramid
 from .results import Instances
 from .stages import stage
 from .suppress import suppress
 from .tiling import tiles
+
+FINEST = 512
+"""Pixels along a mask's side, at most, where masks are compared."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,9 @@ def propose(
         score_threshold: results score at least this.
         mask_nms: a mask whose IoU with a better one is above this is dropped; 1 keeps all.
         top: how many results at most.
-
-    Raises:
-        OptionError: scales or mask_nms out of range, or more results than one call gives.
     """
     scales = card.scales if scales is None else list(scales)
     mask_nms = card.mask_nms if mask_nms is None else mask_nms
-    if not scales or not all(math.isfinite(s) and s > 0 for s in scales):
-        raise OptionError(f"scales is {list(scales)}; give at least one factor above 0")
-    if not 0 <= mask_nms <= 1:
-        raise OptionError(f"mask_nms is {mask_nms}; give a number from 0 to 1")
-    if card.pieces > 1 and top > card.proposals:
-        raise OptionError(
-            f"top is {top}, and a call of this model gives {card.proposals} results for all "
-            f"levels together; give less, or export it with --proposals {top}"
-        )
     # Masks that NMS drops make room for others, so that more than `top` compete.
     limit = top if mask_nms >= 1 else max(top, card.proposals)
     winners = best_windows(backend, card, bgr, scales, score_threshold, limit)
@@ -145,14 +135,20 @@ def _finish(
     card: ProposalCard, winners: Winners, size: tuple[int, int], mask_nms: float, top: int
 ) -> Instances:
     threshold = math.log(card.mask_threshold / (1 - card.mask_threshold))
-    crops = paste_all(winners.logits, winners.boxes, size, threshold)
-    # A window may hold no pixel of the picture above the threshold: that is no object.
-    seen = [k for k, crop in enumerate(crops) if crop.mask.size]
-    kept = [seen[k] for k in suppress([crops[k] for k in seen], mask_nms, top)]
-    boxes = np.array([crops[k].box for k in kept], np.float32).reshape(-1, 4)
+    kept: list[int] = []
+    boxes: list[tuple[int, int, int, int]] = []
+    for k in _competing(winners, size, threshold, mask_nms, top):
+        # One at a time: of a large picture's levels a mask alone may have millions of pixels.
+        crop = paste(winners.logits[k], winners.boxes[k], size, threshold)
+        # A window may hold no pixel of the picture above the threshold: that is no object.
+        if crop.mask.size:
+            kept.append(k)
+            boxes.append(crop.box)
+        if len(kept) == top:
+            break
     return Instances(
         size=size,
-        boxes=boxes,
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
         scores=winners.scores[kept],
         labels=np.zeros(len(kept), np.int64),
         names=list(card.labels),
@@ -160,3 +156,18 @@ def _finish(
         mask_boxes=winners.boxes[kept],
         mask_threshold=threshold,
     )
+
+
+def _competing(
+    winners: Winners, size: tuple[int, int], threshold: float, mask_nms: float, top: int
+) -> Iterable[int]:
+    """The windows that mask NMS leaves, by falling score."""
+    count = len(winners.scores)
+    if mask_nms >= 1 or not count:
+        return range(count)
+    # Masks are compared at their own size, unless they are so large that many fill the memory.
+    finer = min(1.0, FINEST / float((winners.boxes[:, 2:] - winners.boxes[:, :2]).max()))
+    smaller = math.ceil(size[0] * finer), math.ceil(size[1] * finer)
+    crops = paste_all(winners.logits, winners.boxes * np.float32(finer), smaller, threshold)
+    seen = [k for k, crop in enumerate(crops) if crop.mask.size]
+    return [seen[k] for k in suppress([crops[k] for k in seen], mask_nms, top)]

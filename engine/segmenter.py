@@ -11,9 +11,8 @@ from typing import Any
 from .backends import Backend, open_backend
 from .card import Card, InstanceCard, ProposalCard
 from .detector import detect
-from .errors import OptionError
-from .large import open_picture
-from .picture import Picture, PictureSource
+from .large import AnyPicture, AnySource, open_picture
+from .options import check_options
 from .proposer import propose
 from .results import Instances
 from .stream import Frame, read_video, stream
@@ -74,7 +73,7 @@ class Segmenter:
 
     def __call__(
         self,
-        picture: PictureSource,
+        picture: AnySource,
         *,
         color: str = "bgr",
         scales: Sequence[float] | None = None,
@@ -107,29 +106,25 @@ class Segmenter:
             BackendError: the backend failed.
         """
         card = self.card
+        check_options(
+            card, scales=scales, score_threshold=score_threshold, mask_nms=mask_nms, top=top,
+            slices=slices, overlap=overlap,
+        )  # fmt: skip
         score_threshold = card.score_threshold if score_threshold is None else score_threshold
         top = card.top if top is None else top
-        if not 0 <= score_threshold <= 1:
-            raise OptionError(f"score_threshold is {score_threshold}; give a number from 0 to 1")
-        if top < 1:
-            raise OptionError(f"top is {top}; give 1 or more")
         bgr = open_picture(picture, color)
         if isinstance(card, ProposalCard):
-            _refuse(card, slices=slices, overlap=overlap)
             return propose(
                 self.backend, card, bgr, scales=scales, score_threshold=score_threshold,
                 mask_nms=mask_nms, top=top,
             )  # fmt: skip
         assert isinstance(card, InstanceCard)
-        _refuse(card, scales=scales, mask_nms=mask_nms)
-        if overlap is not None and slices is None:
-            raise OptionError(f"overlap is {overlap} and there are no slices; give slices too")
         return detect(
             self.backend, card, bgr, score_threshold=score_threshold, top=top, side=slices,
             overlap=overlap,
         )  # fmt: skip
 
-    def batch(self, pictures: Iterable[PictureSource], **options: Any) -> list[Instances]:
+    def batch(self, pictures: Iterable[AnySource], **options: Any) -> list[Instances]:
         """Segment several pictures of any sizes: each gives what it gives alone.
 
         Args:
@@ -140,7 +135,7 @@ class Segmenter:
 
     def stream(
         self,
-        frames: Iterable[PictureSource] | str | os.PathLike[str] | int,
+        frames: Iterable[AnySource] | str | os.PathLike[str] | int,
         *,
         color: str = "bgr",
         in_flight: int = 4,
@@ -164,10 +159,11 @@ class Segmenter:
                 has been given.
             OptionError: an option out of its range.
         """
+        check_options(self.card, **options)
         if isinstance(frames, (str, os.PathLike, int)):
             frames = read_video(frames if isinstance(frames, int) else Path(frames))
 
-        def one(picture: Picture) -> Instances:
+        def one(picture: AnyPicture) -> Instances:
             return self(picture, **options)
 
         return stream(one, frames, color=color, in_flight=in_flight, late=late)
@@ -186,10 +182,3 @@ class Segmenter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _refuse(card: Card, **options: object) -> None:
-    """An option of the other kind of network would be left unheard."""
-    for name, value in options.items():
-        if value is not None:
-            raise OptionError(f"{name} is {value}, and {card.architecture} has no {name}")

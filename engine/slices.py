@@ -1,8 +1,9 @@
 """Large pictures for two-stage networks: the whole picture, and slices of it that overlap.
 
 A two-stage network resizes what it is given to some 800 pixels, so that small objects of a large
-picture vanish; in a slice they do not. An object that a slice's edge cuts is left to the slice
-that has its centre, or to the pass over the whole picture, which sees what no slice can hold.
+picture vanish; in a slice they do not. An object that a slice's edge cuts comes from the slice
+that has its centre, or from the pass over the whole picture, which sees what no slice can hold;
+if neither has it whole, its largest part is better than nothing.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import OptionError
-from .paste import Crop
+from .overlaps import Overlaps
 from .results import Instances
 from .stages import stage
-from .suppress import shared_pixels
 
 SAME = 0.5
 """IoU above which two passes have found the same object."""
+TOUCHED = 0.1
+"""Share of the smaller mask, of one that an edge cuts, that another one may have of it at most."""
 INSIDE = 0.75
-"""Share of a mask in another pass's larger one above which it is a part of that object."""
+"""Share of a mask that lies in a larger one above which it is a part of that ..."""
 SURE = 0.5
-"""Share of the part's score that the larger one's has to reach: or else it is the mistake."""
+"""... if the larger one's score is at least so much of its own: or else that is the mistake."""
+RESERVE = 16
+"""Times as many objects as are asked for are held while passes go on."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,16 @@ class Span:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the picture that the network is given by itself."""
+    """A part of the picture that the network is given by itself.
+
+    Attributes:
+        rows, columns: see `Span`.
+        overlap: an object of up to so many pixels lies in one slice as a whole.
+    """
 
     rows: Span
     columns: Span
+    overlap: int
 
 
 def slices(height: int, width: int, side: int, overlap: int) -> list[Slice]:
@@ -58,26 +68,36 @@ def slices(height: int, width: int, side: int, overlap: int) -> list[Slice]:
     Args:
         height: of the picture.
         width: of the picture.
-        side: of a slice, in pixels.
+        side: of a slice, in pixels, as `check_slices` takes it.
         overlap: an object of up to so many pixels lies in one slice as a whole.
-
-    Raises:
-        OptionError: slices too small to tell objects from, or to overlap as much.
     """
-    if side < 64 or not 0 <= overlap <= side // 2:
-        raise OptionError(
-            f"slices of {side} pixels with {overlap} shared; give slices of 64 pixels or more, "
-            "and an overlap of at most half of that"
-        )
     if height <= side and width <= side:
         return []
     # Centres that two slices disagree on, and boxes that end near an edge without being cut.
-    shared = overlap + 4 * int(_tolerance(side, overlap))
+    shared = min(overlap + 4 * int(_tolerance(side, overlap)), side * 3 // 4)
     return [
-        Slice(rows, columns)
+        Slice(rows, columns, overlap)
         for rows in _spans(height, side, shared)
         for columns in _spans(width, side, shared)
     ]
+
+
+def check_slices(side: Any, overlap: Any) -> None:
+    """Refuse slices too small to tell objects from, or that overlap as much.
+
+    Raises:
+        OptionError: says so.
+    """
+    if side is None and overlap is None:
+        return
+    if side is None:
+        raise OptionError(f"overlap is {overlap} and there are no slices; give slices too")
+    whole = all(isinstance(n, (int, np.integer)) for n in (side, 0 if overlap is None else overlap))
+    if not whole or side < 64 or (overlap is not None and not 0 <= overlap <= side // 2):
+        raise OptionError(
+            f"slices is {side} and overlap {overlap}; give slices of 64 pixels or more, and an "
+            "overlap of at most half of that, both whole numbers"
+        )
 
 
 def _tolerance(side: int, extent: Any) -> Any:
@@ -101,75 +121,124 @@ def _spans(length: int, side: int, shared: int) -> Iterator[Span]:
         first = last
 
 
-def owned(found: Instances, part: Slice, side: int, size: tuple[int, int]) -> Instances:
-    """The objects of a slice that it answers for, in the picture's coordinates.
+class Passes:
+    """What was found in a picture and its slices: the best objects, none of them twice.
+
+    Two passes have found the same object if it has the same label and its masks (boxes, in a
+    network without) have an IoU above a half: the higher score stays, and what no edge cuts before
+    what one cuts. Of an object that an edge cuts nothing stays if another pass has some of it; what
+    lies in another pass's larger object is a part of that, unless it is one of several there.
+    Objects of one pass are never compared: there the network itself has decided.
 
     Args:
-        found: in the slice.
-        part: the slice.
+        whole: what was found in the whole picture.
         side: of a slice.
-        size: height and width of the picture.
+        top: how many objects are wanted.
     """
-    kept = np.ones(len(found), bool)
+
+    def __init__(self, whole: Instances, side: int, top: int) -> None:
+        self._found, self._side, self._top = whole, side, top
+        self._source = np.zeros(len(whole), np.int64)
+        self._cut = np.zeros(len(whole), bool)
+        self._passes = 1
+
+    def add(self, found: Instances, part: Slice) -> None:
+        """What was found in a slice, in the slice's coordinates."""
+        placed, cut = _placed(found, part, self._side, self._found.size)
+        self._found = _joined([self._found, placed])
+        self._source = np.append(self._source, np.full(len(placed), self._passes))
+        self._cut = np.append(self._cut, cut)
+        self._passes += 1
+        if len(self._found) > 2 * RESERVE * self._top:
+            self._keep(self._decided()[: RESERVE * self._top])
+
+    def best(self) -> Instances:
+        """The objects, the best first."""
+        return self._found[self._decided()[: self._top]]
+
+    def _keep(self, rows: NDArray[np.int64]) -> None:
+        self._found, self._source = self._found[rows], self._source[rows]
+        self._cut = self._cut[rows]
+
+    @stage("finish")
+    def _decided(self) -> NDArray[np.int64]:
+        """The rows that stay, by falling score."""
+        # What is whole comes first, by its score, then what is cut, by how much of it there is.
+        extent = (self._found.boxes[:, 2:] - self._found.boxes[:, :2]).prod(1)
+        order = np.lexsort((-np.where(self._cut, extent, self._found.scores), self._cut))
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        overlaps = Overlaps(self._found)
+        rivals: dict[int, list[int]] = {}
+        parts: dict[int, list[int]] = {}
+        for a, b in self._pairs():
+            first, second = (a, b) if rank[a] < rank[b] else (b, a)
+            shared = overlaps.shared(first, second)
+            areas = overlaps.area(first), overlaps.area(second)
+            same = shared > SAME * (sum(areas) - shared)
+            if same or (self._cut[second] and shared > TOUCHED * min(areas)):
+                rivals.setdefault(second, []).append(first)
+            elif shared > INSIDE * min(areas):
+                part, whole = (first, second) if areas[0] < areas[1] else (second, first)
+                parts.setdefault(whole, []).append(part)
+        stays = np.ones(len(order), bool)
+        for k in order.tolist():
+            # A larger piece has seen this object, even if it went for a still larger one.
+            stays[k] = not any(stays[one] or self._cut[one] for one in rivals.get(k, ()))
+        scores = self._found.scores
+        for whole, inside in parts.items():
+            left = [part for part in inside if stays[part]]
+            # Several objects in one are rather what the coarser pass could not tell apart.
+            if stays[whole] and len(left) == 1 and scores[whole] >= SURE * scores[left[0]]:
+                stays[left[0]] = False
+        kept = np.flatnonzero(stays)
+        return kept[np.argsort(-scores[kept], kind="stable")]
+
+    def _pairs(self) -> Iterator[tuple[int, int]]:
+        """Objects of different passes, with one label, whose boxes share something."""
+        boxes, labels = self._found.boxes, self._found.labels
+        order = np.argsort(boxes[:, 0], kind="stable")
+        left = boxes[order, 0]
+        for place, k in enumerate(order):
+            # Further on everything begins behind this one's end.
+            near = order[place + 1 : np.searchsorted(left, boxes[k, 2])]
+            near = near[(self._source[near] != self._source[k]) & (labels[near] == labels[k])]
+            meets = (boxes[near, 1] < boxes[k, 3]) & (boxes[k, 1] < boxes[near, 3])
+            yield from ((int(k), int(other)) for other in near[meets])
+
+
+def _placed(
+    found: Instances, part: Slice, side: int, size: tuple[int, int]
+) -> tuple[Instances, NDArray[np.bool_]]:
+    """The objects that a slice answers for, in the picture's coordinates, and which an edge cuts.
+
+    Of those that an edge cuts only such are kept as are longer than the overlap: of all others the
+    next slice has more.
+    """
+    mine = np.ones(len(found), bool)
+    cut = np.zeros(len(found), bool)
+    most = np.ones(len(found), bool)
     for axis, span in ((0, part.columns), (1, part.rows)):
         low, high = found.boxes[:, axis] + span.start, found.boxes[:, axis + 2] + span.start
         centre, near = (low + high) / 2, _tolerance(side, high - low)
-        kept &= (centre >= span.first - near) & (centre < span.last + near)
-        if span.start > 0:
-            kept &= low > span.start + near
-        if span.stop < size[1 - axis]:
-            kept &= high < span.stop - near
+        mine &= (centre >= span.first - near) & (centre < span.last + near)
+        here = (span.start > 0) & (low <= span.start + near)
+        here |= (span.stop < size[1 - axis]) & (high >= span.stop - near)
+        most &= ~here | (high - low >= part.overlap)
+        cut |= here
+    kept = np.where(cut, most, mine)
     some = found[kept]
     by = np.array([part.columns.start, part.rows.start], np.float32)
     points = some.keypoints.copy()
     points[..., :2] += by
-    return replace(
+    placed = replace(
         some,
         size=size,
         boxes=some.boxes + np.tile(by, 2),
         mask_boxes=some.mask_boxes + np.tile(by, 2),
         keypoints=points,
     )
-
-
-@stage("finish")
-def merged(passes: Sequence[Instances], top: int) -> Instances:
-    """The objects of several passes over one picture, the best first, none twice.
-
-    Two passes have found the same object if its masks (boxes, in a network without) share most of
-    their pixels and have the same label; the higher score stays. If one of the masks lies in the
-    other, the larger one stays. Objects of one pass are never compared: there the network itself
-    has decided.
-
-    Args:
-        passes: at least one, in the picture's coordinates.
-        top: how many to keep at most.
-    """
-    every = _joined(passes)
-    source = np.repeat(np.arange(len(passes)), [len(some) for some in passes])
-    order = np.argsort(-every.scores, kind="stable")
-    every, source = every[order], source[order]
-    crops = every.crops() if every.has_masks else [_filled(box) for box in every.boxes]
-    areas = np.array([int(crop.mask.sum()) for crop in crops])
-    around = np.array([crop.box for crop in crops], np.int64).reshape(-1, 4)
-    dropped = np.zeros(len(every), bool)
-    pairs = []
-    for k in range(len(every)):
-        later = np.arange(k + 1, len(every))
-        later = later[(source[later] != source[k]) & (every.labels[later] == every.labels[k])]
-        apart = (around[later, 2:] <= around[k, :2]) | (around[later, :2] >= around[k, 2:])
-        for other in later[~apart.any(1)]:
-            shared = shared_pixels(crops[k], crops[other])
-            if shared > SAME * (areas[k] + areas[other] - shared):
-                pairs.append((k, other))
-                continue
-            part, whole = (k, other) if areas[k] < areas[other] else (other, k)
-            is_part = every.has_masks and shared > INSIDE * areas[part]
-            if is_part and every.scores[whole] >= SURE * every.scores[part]:
-                dropped[part] = True
-    for better, other in pairs:  # by falling scores
-        dropped[other] |= not dropped[better]
-    return every[np.flatnonzero(~dropped)[:top]]
+    return placed, cut[kept]
 
 
 def _joined(passes: Sequence[Instances]) -> Instances:
@@ -178,9 +247,3 @@ def _joined(passes: Sequence[Instances]) -> Instances:
         name: np.concatenate([getattr(some, name) for some in passes]) for name in rows
     }
     return replace(passes[0], **joined)
-
-
-def _filled(box: NDArray[np.float32]) -> Crop:
-    """A box as a mask, to the nearest pixel."""
-    x0, y0, x1, y1 = (round(side) for side in box.tolist())
-    return Crop(np.ones((max(y1 - y0, 0), max(x1 - x0, 0)), bool), x0, y0)

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 
 from .errors import MaskRTError, OptionError, PictureError
-from .picture import Picture, PictureSource, read_picture
+from .large import AnyPicture, AnySource, open_picture
+from .picture import Picture
 from .results import Instances
 
 LATE = ("block", "drop")
@@ -32,13 +33,13 @@ class Frame:
 
     Attributes:
         index: of the frame in its source, from 0; dropped ones are counted.
-        picture: uint8 [H, W, 3], BGR; None if it could not be read.
+        picture: uint8 [H, W, 3], BGR, or one on the disk; None if it could not be read.
         objects: what was found; None after an error.
         error: why there are none: a damaged frame does not end a stream.
     """
 
     index: int
-    picture: Picture | None
+    picture: AnyPicture | None
     objects: Instances | None
     error: MaskRTError | None = None
 
@@ -76,7 +77,7 @@ def read_video(source: str | Path | int) -> Iterator[Picture]:
 class _Reader(threading.Thread):
     """Reads and decodes ahead of everybody, at most `room` frames."""
 
-    def __init__(self, frames: Iterable[PictureSource], color: str, room: int, late: str) -> None:
+    def __init__(self, frames: Iterable[AnySource], color: str, room: int, late: str) -> None:
         super().__init__(name="maskrt-reader", daemon=True)
         self._frames, self._color, self._room, self._late = frames, color, room, late
         self._ready: deque[Frame] = deque()
@@ -96,9 +97,9 @@ class _Reader(threading.Thread):
                 self._ended = True
                 self._changed.notify_all()
 
-    def _decoded(self, index: int, source: PictureSource) -> Frame:
+    def _decoded(self, index: int, source: AnySource) -> Frame:
         try:
-            return Frame(index, read_picture(source, self._color), None)
+            return Frame(index, open_picture(source, self._color), None)
         except PictureError as error:
             return Frame(index, None, None, error)
 
@@ -142,8 +143,8 @@ class _Reader(threading.Thread):
 
 
 def stream(
-    segment: Callable[[Picture], Instances],
-    frames: Iterable[PictureSource],
+    segment: Callable[[AnyPicture], Instances],
+    frames: Iterable[AnySource],
     *,
     color: str = "bgr",
     in_flight: int = 4,
@@ -153,7 +154,7 @@ def stream(
 
     Args:
         segment: called from two threads.
-        frames: whatever `read_picture` takes.
+        frames: whatever `open_picture` takes.
         color: of arrays.
         in_flight: how many frames are decoded ahead, and how many are being segmented, at most.
         late: "block": the source waits for what is behind it; "drop": the oldest frame that
@@ -170,7 +171,7 @@ def stream(
 
 
 def _stream(
-    segment: Callable[[Picture], Instances], reader: _Reader, in_flight: int
+    segment: Callable[[AnyPicture], Instances], reader: _Reader, in_flight: int
 ) -> Iterator[Frame]:
     def work(frame: Frame) -> Frame:
         if frame.picture is None:

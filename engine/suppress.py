@@ -11,7 +11,7 @@ from .paste import Crop
 
 def mask_iou(a: Crop, b: Crop) -> float:
     """Intersection over union of two masks of one picture."""
-    shared = shared_pixels(a, b)
+    shared = _intersection(a, b)
     union = int(a.mask.sum()) + int(b.mask.sum()) - shared
     return shared / union if union else 0.0
 
@@ -40,7 +40,7 @@ def suppress(crops: Sequence[Crop], iou: float, limit: int) -> list[int]:
             most = min(areas[k], areas[other], int(overlap[near].prod()))
             if most <= iou * (areas[k] + areas[other] - most):
                 continue
-            shared = shared_pixels(crop, crops[other])
+            shared = _intersection(crop, crops[other])
             if shared > iou * (areas[k] + areas[other] - shared):
                 break
         else:
@@ -48,8 +48,7 @@ def suppress(crops: Sequence[Crop], iou: float, limit: int) -> list[int]:
     return kept
 
 
-def shared_pixels(a: Crop, b: Crop) -> int:
-    """How many pixels of the picture both masks have."""
+def _intersection(a: Crop, b: Crop) -> int:
     ax0, ay0, ax1, ay1 = a.box
     bx0, by0, bx1, by1 = b.box
     x0, y0, x1, y1 = max(ax0, bx0), max(ay0, by0), min(ax1, bx1), min(ay1, by1)

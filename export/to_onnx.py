@@ -125,6 +125,12 @@ def _export_deepmask(
     mask_nms: float | None,
     top: int | None,
 ) -> None:
+    results = network.spec.top if top is None else top
+    if pack and results > proposals:
+        raise OptionError(
+            f"--top is {results} and --pack gives {proposals} results for all levels together; "
+            f"give --proposals {results}"
+        )
     dense = DenseDeepMask(network, proposals)
     card = make_card(
         network,

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from engine.backends import Backend, Tensors
 from engine.backends.fake import FakeBackend
-from engine.card import Card
+from engine.card import Card, ProposalCard
 from engine.errors import ModelError
 from engine.picture import Picture
 from engine.pieces import feed
@@ -107,7 +107,29 @@ def check_parity(reference: Backend, other: Backend, picture: Picture) -> Parity
         whole = [(resize(picture, level, card.resize), EVERY_WINDOW)]
         answers = [backend.run(feed(whole, 0, backend.card)) for backend in (reference, other)]
         levels.append(_compare(*answers, card, f"{level.width} x {level.height}"))
+    if isinstance(other.card, ProposalCard) and other.card.pieces > 1:
+        levels.append(_together(reference, other, picture))
     return Parity(levels)
+
+
+def _together(reference: Backend, other: Backend, picture: Picture) -> LevelParity:
+    """Several levels in a call, which has a place for each, against a call for each."""
+    card = other.card
+    scales = sorted(card.scales, reverse=True)[-card.pieces :]
+    whole = [
+        (resize(picture, level, card.resize), EVERY_WINDOW)
+        for level in pyramid(*picture.shape[:2], scales, card.patch // 2)
+    ]
+    found = other.run(feed(whole, 0, card))
+    each = []
+    for k, level in enumerate(whole):
+        alone = reference.run(feed([level], 0, reference.card))
+        each.append(alone | {"piece": np.full_like(alone["piece"], k)})
+    order = np.argsort(-np.concatenate([one["scores"] for one in each]), kind="stable")
+    rows = ("scores", "windows", "masks", "piece")
+    joined = {name: np.concatenate([one[name] for one in each])[order] for name in rows}
+    counts = np.array([min(sum(int(one["count"][0]) for one in each), card.proposals)])
+    return _compare(joined | {"count": counts}, found, card, "all at once")
 
 
 def _compare(reference: Tensors, other: Tensors, card: Card, size: str) -> LevelParity:
@@ -130,7 +152,8 @@ def _by_window(
     """Score and mask probabilities of each window that counts."""
     count = int(outputs["count"][0])  # type: ignore[call-overload]
     probabilities = 1 / (1 + np.exp(-outputs["masks"][:count].astype(np.float64)))
-    places = map(tuple, outputs["windows"][:count].tolist())
+    windows = np.column_stack([outputs["piece"][:count], outputs["windows"][:count]])
+    places = map(tuple, windows.tolist())
     scores = outputs["scores"][:count].tolist()
     return dict(zip(places, zip(scores, probabilities, strict=True), strict=True))  # type: ignore[arg-type]
 

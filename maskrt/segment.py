@@ -189,11 +189,12 @@ def _line(found: Instances, image_id: int) -> dict[str, Any]:
 def _pictures(frame: Frame, file: Path, drawn: Path | None, masks: Path | None) -> None:
     assert frame.objects is not None
     assert frame.picture is not None
+    height, width = frame.objects.size
     for folder in (drawn, masks):
         if folder is not None:
             _make_folder((folder / file).parent)
     if drawn is not None:
-        _write(drawn / file, frame.objects.draw(frame.picture))
+        _write(drawn / file, frame.objects.draw(part_of(frame.picture, 0, height, 0, width)))
     if masks is not None:
         _write(masks / file, label_map(frame.objects))
 

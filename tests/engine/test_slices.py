@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from networks import instance_card
 from benchmarks.oracle import Oracle, numbers_in, painted
 from engine import OptionError, Segmenter
 from engine.backends.fake import FakeBackend
+from engine.card import InstanceCard
 from engine.large import LargePicture
 from engine.slices import slices
 
@@ -158,11 +160,131 @@ def test_boxes_without_masks_are_merged_by_overlap() -> None:
         assert len(segmenter(picture, slices=150)) == expected
 
 
-@pytest.mark.parametrize(("side", "overlap"), [(63, 0), (100, 51), (100, -1), (0, None)])
-def test_bad_slices(side: int, overlap: int | None) -> None:
+def told(card: InstanceCard, whole: list[tuple], in_slices: list[tuple]) -> Segmenter:
+    """Finds boxes with a label and a score: some in the whole picture, others in slices of it.
+
+    Each is x0, y0, x1, y1, label, score in the picture; pixels say where a slice begins.
+    """
+
+    def answer(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        picture = inputs["picture"]
+        height, width = picture.shape[:2]
+        top, left = (256 * int(picture[0, 0, k]) + int(picture[0, 1, k]) for k in (0, 1))
+        given = whole if height * width == 1000 * 1000 else in_slices
+        scale = inputs["size"][0] / height
+        rows = []
+        for x0, y0, x1, y1, label, score in given:
+            box = np.clip([x0 - left, y0 - top, x1 - left, y1 - top], 0, [width, height] * 2)
+            if (box[2:] > box[:2]).all():
+                rows.append((*(box * scale), label, score))
+        table = np.array(sorted(rows, key=lambda row: -row[5]), np.float32).reshape(-1, 6)
+        maps = np.full((len(table), 1, 4, 4), -1, np.float32)
+        maps[:, 0, 1, 1] = 1
+        return {
+            "boxes": table[:, :4], "classes": table[:, 4].astype(np.int32), "scores": table[:, 5],
+            "count": np.array([len(table)], np.int32), "keypoints": maps,
+            "masks": np.ones((len(table), 28, 28), np.float32),
+        }  # fmt: skip
+
+    return Segmenter(FakeBackend(card, answer))
+
+
+@pytest.fixture(scope="module")
+def plain() -> np.ndarray:
+    """A picture of 1,000 x 1,000 whose pixels tell their own row and column."""
+    rows, columns = np.mgrid[0:1000, 0:1000]
+    picture = np.zeros((1000, 1000, 3), np.uint8)
+    # A pair of neighbours has the high byte and the low one; slices begin at even columns here.
+    odd = columns % 2 == 1
+    picture[..., 0] = np.where(odd, rows % 256, rows // 256)
+    first = columns - columns % 2
+    picture[..., 1] = np.where(odd, first % 256, first // 256)
+    return picture
+
+
+CARD = instance_card(smallest_side=1000, largest_side=4000)
+SIX = [(410 + 30 * k, 480, 435 + 30 * k, 520, 0, 0.95) for k in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("whole", "in_slices", "left"),
+    [
+        ([(400, 470, 600, 530, 0, 0.6)], SIX, 7),  # six are not the part of one
+        ([(400, 470, 600, 530, 0, 0.6)], SIX[:1], 1),  # one is
+        ([(400, 470, 600, 530, 0, 0.4)], SIX[:1], 2),  # but not of what hardly is an object
+        ([(400, 470, 600, 530, 1, 0.6)], SIX[:1], 2),  # nor of one with another label
+        ([(400, 480, 420, 520, 0, 0.6)], [(400, 480, 421, 520, 0, 0.9)], 1),
+        ([(100, 100, 900, 900, 0, 0.6)], [(100, 100, 900, 900, 0, 0.9)], 1),  # cut everywhere
+        ([], [(100, 490, 500, 510, 0, 0.9)], 1),  # longer than the overlap: the largest piece
+        ([], [], 0),
+    ],
+)
+def test_what_stays(plain: np.ndarray, whole: list, in_slices: list, left: int) -> None:
+    """Objects of two passes, by what they share, their labels and their scores."""
+    found = told(CARD, whole, in_slices)(plain, slices=400)
+    assert len(found) == left, found.boxes
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_keypoints_of_a_slice_are_the_pictures(plain: np.ndarray) -> None:
+    """They move as the boxes do."""
+    card = instance_card(smallest_side=1000, largest_side=4000, keypoints=["nose"])
+    found = told(card, [], [(700, 800, 740, 880, 0, 0.9)])(plain, slices=400)
+    np.testing.assert_allclose(found.boxes, [[700, 800, 740, 880]], atol=0.01)
+    np.testing.assert_allclose(found.keypoints[0, 0, :2], [715, 830], atol=1.5)
+
+
+def test_the_owner_answers(plain: np.ndarray) -> None:
+    """What two slices show comes from the one in whose core it lies, not from the surer one."""
+    side, overlap = 400, 100
+    part, other = slices(1000, 1000, side, overlap)[:2]
+    assert other.columns.start < part.columns.last < part.columns.stop
+    size = instance_card(smallest_side=400, largest_side=4000)
+    middle = part.columns.last + 25
+
+    def answer(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        picture = inputs["picture"]
+        left = 256 * int(picture[0, 0, 1]) + int(picture[0, 1, 1])
+        first = left == 0 and len(picture) < 1000
+        box = [middle - 10 - left, 100, middle + (20 if first else 10) - left, 140]
+        seen = len(picture) < 1000 and box[0] >= 0 and box[2] <= 400 and int(picture[0, 0, 0]) == 0
+        return {
+            "boxes": np.array([box], np.float32), "classes": np.zeros(1, np.int32),
+            "scores": np.array([0.99 if first else 0.6], np.float32),
+            "count": np.array([seen and int(picture[0, 1, 0]) == 0], np.int32),
+            "masks": np.ones((1, 28, 28), np.float32),
+        }  # fmt: skip
+
+    found = Segmenter(FakeBackend(size, answer))(plain, slices=side, overlap=overlap)
+    assert found.scores.tolist() == [pytest.approx(0.6)]
+
+
+def test_many_objects_are_compared_in_time_and_memory() -> None:
+    """Thousands of boxes of a survey: neighbours alone are compared."""
+    card = instance_card(smallest_side=500, mask_size=0, top=5000)
+    rng = np.random.default_rng(0)
+
+    def crowd(_: object) -> dict[str, np.ndarray]:
+        corner = rng.uniform(40, 400, (300, 2))
+        return {
+            "boxes": np.hstack([corner, corner + 12]).astype(np.float32),
+            "scores": np.sort(rng.uniform(0.3, 1, 300))[::-1].astype(np.float32),
+            "classes": np.zeros(300, np.int32), "count": np.array([300], np.int32),
+        }  # fmt: skip
+
+    start = time.perf_counter()
+    found = Segmenter(FakeBackend(card, crowd))(np.zeros((4000, 4000, 3), np.uint8), slices=500)
+    assert time.perf_counter() - start < 30
+    assert len(found) == 5000
+
+
+@pytest.mark.parametrize(
+    ("side", "overlap"), [(63, 0), (100, 51), (100, -1), (0, None), (640.0, None), (640, 10.5)]
+)
+def test_bad_slices(side: float, overlap: float | None) -> None:
     """One sentence with both numbers."""
     segmenter = Segmenter(Oracle(instance_card()).backend())
-    with pytest.raises(OptionError, match=f"slices of {side} pixels"):
+    with pytest.raises(OptionError, match=f"slices is {side} and overlap"):
         segmenter(np.zeros((200, 200, 3), np.uint8), slices=side, overlap=overlap)
 
 
