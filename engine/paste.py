@@ -8,11 +8,12 @@ areas like pixels; beyond the centres of the outermost cells the border value ho
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,6 +24,22 @@ from .stages import stage
 Mask = NDArray[np.bool_]
 Region: TypeAlias = tuple[Mask, int, int]
 """Bool [h, w], and the picture's pixel at its [0, 0], x and y."""
+
+
+class Neighbours(NamedTuple):
+    """Along one axis, what each of the pixels that a mask covers is interpolated from.
+
+    Attributes:
+        first: of these pixels in the picture.
+        low, high: the cells beside each pixel's centre.
+        low_weight, high_weight: theirs; 0 for a cell outside of the mask.
+    """
+
+    first: int
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    low_weight: NDArray[np.float32]
+    high_weight: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,8 @@ class Crop:
 SEVERAL_THREADS = 1 << 26
 """Bytes of bitmaps from which on several threads make them."""
 MOST_THREADS = 4
+BAND = 1 << 18
+"""Values that are interpolated at a time: what a cache holds."""
 
 FARTHEST = float(1 << 62)
 """Corners beyond this, or that are no numbers, are no places."""
@@ -177,8 +196,23 @@ def _interpolated(
     rows = _interpolation(y0, y1, size[0], small.shape[0], fades)
     if rows is None or columns is None:
         return NOTHING, 0, 0
-    (top, row_weights), (left, column_weights) = rows, columns
-    return row_weights @ small @ column_weights.T, left, top
+    # Not matrix products: BLAS would wake its threads for each, and wait for them where the
+    # machine has other work. Rows come last, for they are copied whole.
+    wide = np.ascontiguousarray(_mixed(small.T, columns).T)
+    return _mixed(wide, rows), columns.first, rows.first
+
+
+def _mixed(values: NDArray[np.float32], along: Neighbours) -> NDArray[np.float32]:
+    """Weighted pairs of rows of values [cells, K]: [pixels, K]."""
+    mixed = values[along.low]
+    mixed *= along.low_weight[:, None]
+    step = max(1, BAND // max(1, values.shape[1]))
+    for start in range(0, len(mixed), step):
+        band = slice(start, start + step)
+        other = values[along.high[band]]
+        other *= along.high_weight[band, None]
+        mixed[band] += other
+    return mixed
 
 
 def _grown(boxes: NDArray[np.floating], cells: int) -> list[list[int]]:
@@ -203,7 +237,7 @@ def _grown(boxes: NDArray[np.floating], cells: int) -> list[list[int]]:
 
 def _interpolation(
     start: float, end: float, limit: int, cells: int, fades: bool
-) -> tuple[int, NDArray[np.float32]] | None:
+) -> Neighbours | None:
     """The pixels whose centres lie in [start, end) and in the picture, along one axis.
 
     Args:
@@ -214,10 +248,9 @@ def _interpolation(
         fades: whether zeros lie around the mask; pixels half a cell outside count then too.
 
     Returns:
-        The first pixel and float32 [pixels, cells], the weight of each cell for each pixel;
         None if there is no such pixel.
     """
-    if not end > start:
+    if not (end > start and math.isfinite(start)):  # nothing has a place from minus infinity on
         return None
     around = (end - start) / cells / 2 if fades else 0.0
     low, high = start - around - 0.5, end + around - 0.5
@@ -228,5 +261,12 @@ def _interpolation(
     at = (centres - start) * (cells / (end - start)) - 0.5
     if not fades:
         at = np.clip(at, 0, cells - 1)
-    weights = np.clip(1 - np.abs(at[:, None] - np.arange(cells)), 0, None)
-    return first, weights.astype(np.float32)
+    low = np.floor(at).astype(np.int64)
+    beyond = (at - low).astype(np.float32)
+    return Neighbours(
+        first,
+        np.clip(low, 0, cells - 1),
+        np.clip(low + 1, 0, cells - 1),
+        np.where((low >= 0) & (low < cells), 1 - beyond, np.float32(0)),
+        np.where((low >= -1) & (low < cells - 1), beyond, np.float32(0)),
+    )
