@@ -1,0 +1,1 @@
+"""What latency.py stands on: contestants, scenarios, statistics, the machine, and reports."""

@@ -1,0 +1,110 @@
+"""Energy, memory and throttling, where the machine tells; nothing is guessed where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.harness.rails import Rails
+
+RAPL = Path("/sys/class/powercap")
+THROTTLED = "/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"
+SLOWED = ("SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown", "HwSlowdown")
+"""Of NVML's reasons for a lower clock, those that make a figure another machine's."""
+
+
+class Sensors:
+    """What is read around a measurement.
+
+    Attributes:
+        throttled: why clocks were lowered while something was measured.
+    """
+
+    def __init__(self) -> None:
+        self.throttled: set[str] = set()
+        self._nvml, self._handles = _open_nvml()
+        self._rails = Rails()
+
+    @property
+    def names(self) -> list[str]:
+        """The energy counters that the machine has."""
+        return sorted(self._energy())
+
+    @contextmanager
+    def around(self) -> Iterator[dict[str, float]]:
+        """Joules of each counter that the block took; complete after it."""
+        taken: dict[str, float] = {}
+        before, slowed = self._energy(), _count(THROTTLED)
+        yield taken
+        for name, joules in self._energy().items():
+            # A counter that began anew has told nothing.
+            if name in before and joules >= before[name]:
+                taken[name] = joules - before[name]
+        if _count(THROTTLED) > slowed:
+            self.throttled.add("CPU: temperature")
+        for handle in self._handles:
+            with suppress(self._nvml.NVMLError, AttributeError):
+                why = self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+                for name in SLOWED:
+                    if why & getattr(self._nvml, f"nvmlClocksThrottleReason{name}"):
+                        self.throttled.add(f"GPU: {name}")
+
+    def device_memory(self, pid: int) -> int | None:
+        """Bytes that a process has on all GPUs; None where that is not told."""
+        used = []
+        for handle in self._handles:
+            with suppress(self._nvml.NVMLError):
+                running = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+                used += [p.usedGpuMemory for p in running if p.pid == pid and p.usedGpuMemory]
+        return sum(used) if used else None
+
+    def _energy(self) -> dict[str, float]:
+        """Joules since some time, of each counter."""
+        found = {f"rail {name}": joules for name, joules in self._rails.joules().items()}
+        for folder in sorted(RAPL.glob("intel-rapl:[0-9]")):
+            with suppress(OSError, ValueError):  # only root may read it, on most systems
+                name = (folder / "name").read_text().strip()
+                found[f"CPU {name}"] = int((folder / "energy_uj").read_text()) / 1e6
+        for k, handle in enumerate(self._handles):
+            with suppress(self._nvml.NVMLError):
+                joules = self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
+                found[f"GPU {k}"] = joules
+        return found
+
+
+def memory(pid: int) -> dict[str, int | None]:
+    """Bytes of a process: now, and the most that it had where the system tells."""
+    found: dict[str, int | None] = {"rss": None, "peak": None}
+    with suppress(psutil.Error):
+        told = psutil.Process(pid).memory_info()
+        found["rss"], found["peak"] = told.rss, getattr(told, "peak_wset", None)
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                found["peak"] = int(line.split()[1]) * 1024
+    return found
+
+
+def _open_nvml() -> tuple[Any, list[Any]]:
+    try:
+        import pynvml
+    except ImportError:
+        return None, []
+    try:
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+        return pynvml, [pynvml.nvmlDeviceGetHandleByIndex(k) for k in range(count)]
+    except pynvml.NVMLError:
+        return pynvml, []
+
+
+def _count(pattern: str) -> int:
+    total = 0
+    for path in Path("/").glob(pattern.lstrip("/")):
+        with suppress(OSError, ValueError):
+            total += int(path.read_text())
+    return total

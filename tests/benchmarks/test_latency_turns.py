@@ -1,0 +1,141 @@
+"""Who is measured when, and what a report says of the stages; no worker processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import networks
+import numpy as np
+import pytest
+
+from benchmarks.harness import scenarios
+from benchmarks.harness.process import WorkerError
+from benchmarks.harness.report import result
+from benchmarks.harness.scenarios import MULTI, OFFLINE, SERVER, SINGLE, Samples
+from benchmarks.harness.turns import LEAST, LEAST_TURNS, TURN, Load, Turns, measure, plan
+from engine import Segmenter
+from engine.backends.fake import FakeBackend
+from engine.stages import measured
+
+
+class Here:
+    """A contestant in this process."""
+
+    def __init__(self, name: str, once: Callable, dies_at: int | None = None) -> None:
+        self.name, self.once, self.calls, self.dies_at = name, once, 0, dies_at
+
+    def run(self, scenario: str, settle: int = 0, **options: object) -> Samples:
+        """The scenario's own function."""
+        self.calls += 1
+        if self.calls == self.dies_at:
+            raise WorkerError(f"{self.name}: its process ended with 1 (out of memory)")
+        for k in range(settle):
+            self.once(k)
+        return getattr(scenarios, scenario)(self.once, **options)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.full((64, 80, 3), 90, np.uint8))
+    return path
+
+
+def sleeping(picture: Path, planted: float) -> Callable[[int], dict[str, float]]:
+    """A whole segmenter whose network sleeps 5 ms, and `planted` seconds more."""
+    card = networks.card()
+    network = networks.RectangleNetwork(card, (64, 80), (10, 10, 60, 50))
+
+    def answer(inputs):
+        time.sleep(0.005 + planted)  # one sleep, as a busy machine is late after each
+        return network(inputs)
+
+    segmenter = Segmenter(FakeBackend(card, answer))
+
+    def once(k: int) -> dict[str, float]:
+        with measured() as seconds:
+            segmenter(picture).rle()
+        return dict(seconds)
+
+    return once
+
+
+def test_a_planted_sleep_is_in_its_stage(picture: Path) -> None:
+    """5 ms more in the network are 5 ms more in that stage, within 10 %, and in no other."""
+    once = sleeping(picture, 0.0), sleeping(picture, 0.005)
+    fast, slow = zip(*((once[0](k), once[1](k)) for k in range(100)), strict=True)
+    for name in ("decode", "prepare", "network", "finish", "paste"):
+        # What a busy machine adds is in the slower calls.
+        before, after = (np.percentile([s[name] for s in calls], 20) for calls in (fast, slow))
+        expected = 0.005 if name == "network" else 0.0
+        assert after - before == pytest.approx(expected, abs=0.0005), name
+
+
+@pytest.mark.parametrize("scenario", [SINGLE, MULTI, OFFLINE, SERVER])
+def test_stages_sum_to_the_total(picture: Path, scenario: str) -> None:
+    """Within 3 %, in every scenario's result."""
+    turns: Turns = {}
+    load = Load(count=24, streams=2, rate=20.0)
+    measure(scenario, [Here("a", sleeping(picture, 0.02))], load, turns)
+    entry = result("a", scenario, turns["a"], load)
+    assert entry["queries"] == 24
+    assert entry["stage_sum_share"] == pytest.approx(1.0, abs=0.03)
+    assert sum(one["share"] for one in entry["stages"].values()) == pytest.approx(1.0)
+    assert entry["sustained"] is (True if scenario == SERVER else None)
+
+
+def test_turns_are_interleaved() -> None:
+    """A B, B A, A B; each goes on with the pictures where it was."""
+    order: list[str] = []
+    firsts: dict[str, list[int]] = {"a": [], "b": []}
+
+    class Noted(Here):
+        def run(self, scenario: str, settle: int = 0, **options: object) -> Samples:
+            order.append(self.name)
+            firsts[self.name].append(options.get("first"))
+            return super().run(scenario, settle, **options)
+
+    once = lambda k: time.sleep(0.001) or {}  # noqa: E731
+    measure(SINGLE, [Noted("a", once), Noted("b", once)], Load(count=30), {})
+    assert order == ["a", "b"] + ["a", "b", "b", "a"] * 3  # the first two are probes
+    assert firsts["a"] == firsts["b"] == [None, 0, 5, 10, 15, 20, 25]
+
+
+def test_who_fails_is_left_out() -> None:
+    """The others go on, and what there was before stays."""
+    once = lambda k: time.sleep(0.001) or {"network": 0.001}  # noqa: E731
+    turns: Turns = {}
+    runners = [Here("a", once), Here("b", once, dies_at=4), Here("c", once, dies_at=1)]
+    failed = measure(SINGLE, runners, Load(count=50), turns)
+    assert set(failed) == {"b", "c"}
+    assert "out of memory" in failed["b"]
+    assert {name: len(these) for name, these in turns.items()} == {"a": 6, "b": 2}
+
+
+def test_how_much_is_measured() -> None:
+    """Turns take the same time; of several pictures, they have the same ones; counts are exact."""
+    found = plan(SINGLE, {"a": 0.01, "b": 0.03}, Load(seconds=6.0))
+    assert found == {"a": [30] * 20, "b": [10] * 20}
+    found = plan(SINGLE, {"a": 0.01, "b": 0.03}, Load(seconds=6.0, pictures=2))
+    assert found == {"a": [10] * 20, "b": [10] * 20}
+    for scenario in (SINGLE, MULTI, OFFLINE, SERVER):
+        for count in (1, 7, 100):
+            for each in (0.001, TURN, 3.0):
+                (sizes,) = plan(scenario, {"a": each}, Load(count=count)).values()
+                assert sum(sizes) == count
+                assert min(sizes) >= min(count, LEAST.get(scenario, 1))
+        (sizes,) = plan(scenario, {"a": 2.0}, Load(seconds=1.0)).values()
+        assert len(sizes) == LEAST_TURNS
+
+
+def test_a_rate_that_is_too_high_is_told() -> None:
+    """Pictures of 20 ms at 100 a second are not sustained, and who waits is counted."""
+    turns: Turns = {}
+    load = Load(count=100, rate=200.0)
+    measure(SERVER, [Here("a", lambda k: time.sleep(0.02) or {"network": 0.02})], load, turns)
+    entry = result("a", SERVER, turns["a"], load)
+    assert entry["sustained"] is False
+    assert entry["latency"]["p50"]["value"] > 0.1
