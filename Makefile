@@ -58,7 +58,7 @@ clean:
 	touch $@
 
 .venv/demo: .venv/pip pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[export,rtx,viz]'
+	$(BIN)/python -m pip install --quiet --editable '.[export,rtx,viz,bench]'
 	touch $@
 
 .venv/dev: .venv/demo
