@@ -34,6 +34,7 @@ from benchmarks.accuracy_report import Outcome, losses, report, shown
 from benchmarks.coco_scores import average_precision, average_recall, ground_truth
 from benchmarks.coco_set import CocoSet, read_set, readable
 from benchmarks.findings import found
+from benchmarks.forms import kind_of
 from engine import (
     MaskRTError,
     ModelError,
@@ -126,12 +127,7 @@ def parsed(text: str) -> Form:
         file, words = text, ""
     options: dict[str, str] = {}
     for word in filter(None, words.split(",")):
-        kinds = {
-            "backend": word in BACKENDS,
-            "device": word.partition(":")[0] in DEVICES,
-            "precision": word in PRECISIONS,
-        }
-        kind = next((kind for kind, fits in kinds.items() if fits), None)
+        kind = kind_of(word)
         if kind is None or kind in options:
             raise OptionError(
                 f"the model {text} has {word!r} after its @; give at most one each of "

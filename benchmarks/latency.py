@@ -1,7 +1,7 @@
 """What a picture takes, from its file to its masks, and where that time goes.
 
     python benchmarks/latency.py out/demo/deepmask_small.onnx
-    python benchmarks/latency.py A.onnx A.onnx@backend=openvino,precision=bf16 --html FILE
+    python benchmarks/latency.py A.onnx A.onnx@openvino,bf16 --html FILE
 
 Each model runs in a process of its own, by turns of some tenths of a second: A B, B A, A B. The
 scenarios are MLPerf's; docs/latency-report.md describes the report.
@@ -42,8 +42,8 @@ def main(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Model files; MODEL@name=value,... with backend, device, threads, precision or "
-            "commit (whose runtime is run)."
+            help="Model files; MODEL@openvino,bf16, or @name=value of backend, device, threads, "
+            "precision or commit (whose runtime is run)."
         ),
     ],
     images: Annotated[str, typer.Option(help="A picture, a folder or a pattern.")] = str(PHOTO),

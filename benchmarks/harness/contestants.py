@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.forms import kind_of
 from engine.errors import OptionError
 
 OPTIONS = ("backend", "device", "threads", "precision", "commit")
@@ -44,7 +45,7 @@ class Contestant:
 
 
 def parse(texts: list[str]) -> list[Contestant]:
-    """Contestants as a command line names them: MODEL, or MODEL@backend=openvino,precision=bf16.
+    """Contestants as a command line names them: MODEL, MODEL@openvino,bf16 or MODEL@threads=2.
 
     Args:
         texts: one each; the same text twice is a comparison of a model with itself.
@@ -58,10 +59,12 @@ def parse(texts: list[str]) -> list[Contestant]:
         chosen: dict[str, str] = {}
         for option in filter(None, options.split(",")):
             name, equals, value = option.partition("=")
-            if name not in OPTIONS or not (equals and value):
+            if not equals:  # a word that says by itself what it is
+                name, value = kind_of(option) or "", option
+            if name not in OPTIONS or not value:
                 raise OptionError(
-                    f"{text} has the option {option!r}; write MODEL@name=value,name=value with "
-                    f"names among {', '.join(OPTIONS)}"
+                    f"{text} has the option {option!r}; write MODEL@openvino,bf16 or "
+                    f"MODEL@name=value,name=value with names among {', '.join(OPTIONS)}"
                 )
             chosen[name] = value
         threads = chosen.pop("threads", None)

@@ -193,6 +193,10 @@ def test_contestants() -> None:
     with pytest.raises(OptionError, match="none threads"):
         parse(["m.onnx@threads=none"])
     one, two, three = parse(["m/a.onnx", "m/a.onnx", "b.onnx@backend=openvino,threads=2"])
+    (words,) = parse(["b.onnx@openvino,cuda:1,bf16,threads=2"])
+    assert (words.backend, words.device, words.precision) == ("openvino", "cuda:1", "bf16")
+    with pytest.raises(OptionError, match="has the option 'fast'"):
+        parse(["a.onnx@fast"])
     assert (one.name, two.name) == ("a.onnx", "a.onnx #2")
     assert three.opening == {
         "backend": "openvino", "device": None, "threads": 2, "precision": None,
