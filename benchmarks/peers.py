@@ -93,6 +93,9 @@ def _forms(model: nn.Module, pixels: Picture, folder: Path) -> Iterator[tuple[st
     yield "torchvision, eager", lambda: model([tensor])
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     yield "torchvision, eager, channels last", lambda: last([tensor])
+    # Compiled by its first call, in the round that is not timed; it needs a C++ compiler.
+    compiled = torch.compile(copy.deepcopy(model))
+    yield "torchvision, torch.compile", lambda: compiled([tensor])
 
     whole, cut = folder / "whole.onnx", folder / "cut.onnx"
     with warnings.catch_warnings():
