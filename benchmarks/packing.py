@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -27,13 +25,11 @@ import torch
 import typer
 from rich.table import Table
 
-from benchmarks.score_first import spread_scores
-from engine import OptionError, Segmenter
+from benchmarks.score_first import check, open_exported, seconds, spread_scores
+from engine import Segmenter
 from engine.card import ProposalCard
 from engine.picture import Picture
 from engine.proposer import Winners, best_windows
-from export.graph import make_card, trace
-from export.model_file import save_onnx, set_card
 from export.models.deepmask import MODELS
 from export.models.dense import DenseDeepMask
 from export.verify import noise
@@ -49,12 +45,7 @@ def main(
     threads: Annotated[int | None, typer.Option(help="Left out: all cores.")] = None,
 ) -> None:
     """Time both forms of each model at three sizes of picture."""
-    unknown = [name for name in models if name not in MODELS]
-    if unknown or rounds < 1:
-        raise OptionError(
-            f"models {unknown}, rounds {rounds}; models are among {', '.join(MODELS)}, rounds "
-            "at least 1"
-        )
+    check(models, rounds)
     table = Table(title=f"whole pyramid, {proposals} proposals, median of {rounds} rounds")
     for column in ("model", "picture", "by levels, ms", "one call, ms", "ratio", "from", "to"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
@@ -69,7 +60,7 @@ def main(
             same = (found.boxes == expected.boxes).all(1)  # but for ties
             assert same.mean() > 0.98
             np.testing.assert_allclose(found.logits[same], expected.logits[same], atol=1e-3)
-            pairs = [(_seconds(first), _seconds(second)) for _ in range(rounds)]
+            pairs = [(seconds(first), seconds(second)) for _ in range(rounds)]
             ratios = [a / b for a, b in pairs]
             times = (median(column) * 1000 for column in zip(*pairs, strict=True))
             table.add_row(
@@ -85,30 +76,14 @@ def _segmenters(
     torch.manual_seed(0)
     network = spread_scores(MODELS[name]().eval(), noise(480, 640))
     dense = DenseDeepMask(network, proposals)
-    opened = []
-    for pieces in (1, len(network.spec.scales)):
-        graph = trace(dense, pieces)
-        card = make_card(
-            network, {}, proposals=proposals, pieces=pieces, score_threshold=0, mask_nms=1,
-            top=proposals,
-        )  # fmt: skip
-        set_card(graph, card)
-        path = folder / f"{pieces}.onnx"
-        save_onnx(graph, path)
-        opened.append(Segmenter(path, threads=threads))
-    return opened[0], opened[1]
+    single = open_exported(network, dense, folder, threads)
+    return single, open_exported(network, dense, folder, threads, len(network.spec.scales))
 
 
 def _windows(segmenter: Segmenter, picture: Picture) -> Winners:
     card = segmenter.card
     assert isinstance(card, ProposalCard)
     return best_windows(segmenter.backend, card, picture, card.scales, 0.0, card.proposals)
-
-
-def _seconds(call: Callable[[], Winners]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import torch
 import typer
 from rich.table import Table
 
-from engine import Instances, OptionError, Segmenter
+from engine import OptionError, Segmenter
 from engine.picture import Picture
 from export.graph import make_card, trace
 from export.model_file import save_onnx, set_card
@@ -42,12 +42,7 @@ def main(
     threads: Annotated[int | None, typer.Option(help="Left out: all cores.")] = None,
 ) -> None:
     """Time both forms of each model on a 640 x 480 picture."""
-    unknown = [name for name in models if name not in MODELS]
-    if unknown or rounds < 1:
-        raise OptionError(
-            f"models {unknown}, rounds {rounds}; models are among {', '.join(MODELS)}, rounds "
-            "at least 1"
-        )
+    check(models, rounds)
     picture = noise(height=480, width=640)
     title = f"640 x 480, whole pyramid, {proposals} proposals, median of {rounds} rounds"
     table = Table(title=title)
@@ -73,16 +68,48 @@ def _sessions(
     network = spread_scores(MODELS[name]().eval(), picture)
     opened = []
     for every_mask in (True, False):
-        card = make_card(
-            network, {}, proposals=proposals, score_threshold=0, mask_nms=1, top=proposals
-        )
-        graph = trace(DenseDeepMask(network, proposals, every_mask=every_mask))
-        set_card(graph, card)
-        path = folder / f"{every_mask}.onnx"
-        save_onnx(graph, path)
-        opened.append(Segmenter(path, threads=threads))
-        path.unlink()
+        dense = DenseDeepMask(network, proposals, every_mask=every_mask)
+        opened.append(open_exported(network, dense, folder, threads))
     return opened[0], opened[1]
+
+
+def check(models: list[str], rounds: int) -> None:
+    """Refuse models that there are not, and no rounds.
+
+    Raises:
+        OptionError: says which.
+    """
+    unknown = [name for name in models if name not in MODELS]
+    if unknown or rounds < 1:
+        raise OptionError(
+            f"models {unknown}, rounds {rounds}; models are among {', '.join(MODELS)}, rounds "
+            "at least 1"
+        )
+
+
+def open_exported(
+    network: DeepMask, dense: DenseDeepMask, folder: Path, threads: int | None, pieces: int = 1
+) -> Segmenter:
+    """A form of a network, exported; every window counts, and no mask suppresses another.
+
+    Args:
+        network: for its card.
+        dense: what is traced.
+        folder: where the file is for as long as that takes.
+        threads: of the session; None for all cores.
+        pieces: how many pictures a call takes.
+    """
+    top = dense.proposals
+    card = make_card(
+        network, {}, proposals=top, pieces=pieces, score_threshold=0, mask_nms=1, top=top
+    )
+    graph = trace(dense, pieces)
+    set_card(graph, card)
+    path = folder / "exported.onnx"
+    save_onnx(graph, path)
+    opened = Segmenter(path, threads=threads)
+    path.unlink()
+    return opened
 
 
 @torch.no_grad()
@@ -113,12 +140,13 @@ def _compare(
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
     every, winners = [], []
     for _ in range(rounds):
-        every.append(_seconds(lambda: dense(picture)))
-        winners.append(_seconds(lambda: first(picture)))
+        every.append(seconds(lambda: dense(picture)))
+        winners.append(seconds(lambda: first(picture)))
     return every, winners, [a / b for a, b in zip(every, winners, strict=True)]
 
 
-def _seconds(call: Callable[[], Instances]) -> float:
+def seconds(call: Callable[[], object]) -> float:
+    """How long a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

@@ -16,8 +16,8 @@ from .picture import (
     check_color,
     check_form,
     converted,
-    missing_picture,
     read_picture,
+    unreadable,
 )
 from .stages import stage
 
@@ -126,12 +126,8 @@ def _is_on_disk(source: Any) -> TypeGuard[Sliceable]:
 def _mapped(path: Path) -> np.memmap[Any, Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise missing_picture(path) from error
-    except PermissionError as error:
-        raise PictureError(
-            f"cannot read {path}: {error.strerror}; check its permissions"
-        ) from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise unreadable(path, error) from error
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise PictureError(f"{path} is not a whole .npy file ({error}); save it again") from error
     if not isinstance(array, np.memmap):

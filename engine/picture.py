@@ -61,9 +61,11 @@ def check_color(color: str) -> None:
         raise OptionError(f'color is {color!r}; give "bgr" or "rgb"')
 
 
-def missing_picture(path: Path) -> PictureError:
-    """What is said where there is no file."""
-    return PictureError(f"no picture at {path}; check the path")
+def unreadable(path: Path, error: OSError) -> PictureError:
+    """What is said where the system does not give a file."""
+    if isinstance(error, FileNotFoundError):
+        return PictureError(f"no picture at {path}; check the path")
+    return PictureError(f"cannot read {path}: {error.strerror}; check its permissions")
 
 
 def _read(path: Path) -> bytes:
@@ -77,12 +79,8 @@ def _read(path: Path) -> bytes:
                 "give a smaller picture"
             )
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise missing_picture(path) from error
     except OSError as error:
-        raise PictureError(
-            f"cannot read {path}: {error.strerror}; check its permissions"
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _decode(data: bytes, what: str) -> Picture:

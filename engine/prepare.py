@@ -58,10 +58,11 @@ def pyramid(height: int, width: int, scales: Sequence[float], border: int) -> li
     return levels
 
 
-def shrinks(picture: AnyPicture, level: Level) -> bool:
-    """Whether neither side of a level is longer than the picture's."""
+def _filter(picture: AnyPicture, level: Level, rule: str) -> str:
+    """What a rule means for a level: areas have a mean where neither side gets longer."""
     height, width, _ = picture.shape
-    return bool(level.height <= height and level.width <= width)
+    shrinks = level.height <= height and level.width <= width
+    return "area" if rule == "area" and shrinks else "bilinear"
 
 
 def resize(picture: Picture, level: Level, rule: str) -> Picture:
@@ -75,7 +76,7 @@ def resize(picture: Picture, level: Level, rule: str) -> Picture:
     """
     if (level.height, level.width) == picture.shape[:2]:
         return picture
-    area = rule == "area" and shrinks(picture, level)
+    area = _filter(picture, level, rule) == "area"
     how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
     resized = cv2.resize(picture, (level.width, level.height), interpolation=how)
     return np.ascontiguousarray(resized, dtype=np.uint8)
@@ -92,7 +93,7 @@ class Resized:
 
     def __init__(self, picture: AnyPicture, level: Level, rule: str) -> None:
         self._picture, self._size = picture, (level.height, level.width)
-        self._rule = "area" if rule == "area" and shrinks(picture, level) else "bilinear"
+        self._rule = _filter(picture, level, rule)
         self._whole: Picture | None = None
         if isinstance(picture, np.ndarray) and level.height * level.width <= WHOLE:
             self._whole = resize(picture, level, rule)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .backends import Backend, Tensors
 from .card import ProposalCard
 from .large import AnyPicture
-from .paste import paste, paste_all
+from .paste import Crop, paste, paste_all
 from .pieces import Piece, calls, feed, input_limits
 from .prepare import Resized, pyramid
 from .results import Instances
@@ -137,9 +137,7 @@ def _finish(
     threshold = math.log(card.mask_threshold / (1 - card.mask_threshold))
     kept: list[int] = []
     boxes: list[tuple[int, int, int, int]] = []
-    for k in _competing(winners, size, threshold, mask_nms, top):
-        # One at a time: of a large picture's levels a mask alone may have millions of pixels.
-        crop = paste(winners.logits[k], winners.boxes[k], size, threshold)
+    for k, crop in _competing(winners, size, threshold, mask_nms, top):
         # A window may hold no pixel of the picture above the threshold: that is no object.
         if crop.mask.size:
             kept.append(k)
@@ -160,14 +158,22 @@ def _finish(
 
 def _competing(
     winners: Winners, size: tuple[int, int], threshold: float, mask_nms: float, top: int
-) -> Iterable[int]:
-    """The windows that mask NMS leaves, by falling score."""
+) -> Iterator[tuple[int, Crop]]:
+    """The windows that mask NMS leaves, by falling score, with their masks on the picture."""
+
+    def whole(k: int) -> Crop:
+        # One at a time: of a large picture's levels a mask alone may have millions of pixels.
+        return paste(winners.logits[k], winners.boxes[k], size, threshold)
+
     count = len(winners.scores)
     if mask_nms >= 1 or not count:
-        return range(count)
+        yield from ((k, whole(k)) for k in range(count))
+        return
     # Masks are compared at their own size, unless they are so large that many fill the memory.
     finer = min(1.0, FINEST / float((winners.boxes[:, 2:] - winners.boxes[:, :2]).max()))
     smaller = math.ceil(size[0] * finer), math.ceil(size[1] * finer)
     crops = paste_all(winners.logits, winners.boxes * np.float32(finer), smaller, threshold)
     seen = [k for k, crop in enumerate(crops) if crop.mask.size]
-    return [seen[k] for k in suppress([crops[k] for k in seen], mask_nms, top)]
+    for place in suppress([crops[k] for k in seen], mask_nms, top):
+        k = seen[place]
+        yield k, crops[k] if finer == 1 else whole(k)
