@@ -26,27 +26,30 @@ from typing import Annotated
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import typer
-from pycocotools.coco import COCO
-from rich.progress import track
+try:
+    import typer
+    from pycocotools.coco import COCO
+    from rich.progress import track
 
-from benchmarks.accuracy_report import Outcome, losses, report, shown
-from benchmarks.coco_scores import average_precision, average_recall, ground_truth
-from benchmarks.coco_set import CocoSet, read_set, readable
-from benchmarks.findings import found
-from benchmarks.forms import kind_of
-from engine import (
-    MaskRTError,
-    ModelError,
-    OptionError,
-    OutputError,
-    PictureError,
-    Segmenter,
-)
-from engine.backends import BACKENDS, DEVICES, PLAN_SUFFIXES
-from engine.card import PRECISIONS
-from engine.files import write_aside
-from maskrt.console import console, run
+    from benchmarks.accuracy_report import Outcome, losses, report, shown
+    from benchmarks.coco_scores import average_precision, average_recall, ground_truth
+    from benchmarks.coco_set import CocoSet, read_set, readable
+    from benchmarks.findings import found
+    from benchmarks.forms import kind_of
+    from engine import (
+        MaskRTError,
+        ModelError,
+        OptionError,
+        OutputError,
+        PictureError,
+        Segmenter,
+    )
+    from engine.backends import BACKENDS, DEVICES, PLAN_SUFFIXES
+    from engine.card import PRECISIONS
+    from engine.files import write_aside
+    from maskrt.console import console, run_script
+except ModuleNotFoundError as error:
+    sys.exit(f"error: the package {error.name} is not installed; pip install 'maskrt[bench]'")
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,4 @@ def _check_writable(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

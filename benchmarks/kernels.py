@@ -28,7 +28,7 @@ from torch import Tensor
 
 from engine import BackendError
 from engine.files import write_aside
-from maskrt.console import console, run
+from maskrt.console import console, run_script
 from plugins import library
 from plugins.host import FLOAT, HALF, HWC8, INT32, LINEAR, HostedPlugin
 from plugins.host import Tensor as Described
@@ -284,6 +284,4 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

@@ -17,14 +17,17 @@ from typing import Annotated
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import typer
+try:
+    import typer
 
-from benchmarks.harness import baseline, markdown, page, report, terminal
-from benchmarks.harness.contestants import parse
-from benchmarks.harness.run import Settings, run_all
-from benchmarks.harness.scenarios import SCENARIOS
-from engine.errors import MaskRTError, OptionError
-from maskrt.console import console, run
+    from benchmarks.harness import baseline, markdown, page, report, terminal
+    from benchmarks.harness.contestants import parse
+    from benchmarks.harness.run import Settings, run_all
+    from benchmarks.harness.scenarios import SCENARIOS
+    from engine.errors import MaskRTError, OptionError
+    from maskrt.console import console, run_script
+except ModuleNotFoundError as error:
+    sys.exit(f"error: the package {error.name} is not installed; pip install 'maskrt[bench]'")
 
 PHOTO = Path(__file__).resolve().parent.parent / "maskrt" / "data" / "coins.png"
 Scenario = Enum("Scenario", {name.replace(" ", "_"): name.replace(" ", "-") for name in SCENARIOS})  # type: ignore[misc]
@@ -127,6 +130,4 @@ def _check(**options: float | None) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

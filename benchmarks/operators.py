@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from engine import BackendError
 from export.operators import session_of
-from maskrt.console import console, run
+from maskrt.console import console, run_script
 from plugins.roi_align.cases import pyramid
 from plugins.roi_align.op import NAME, RoiAlignAttributes
 
@@ -108,6 +108,4 @@ def _torchvision(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

@@ -33,7 +33,7 @@ from engine.proposer import Winners, best_windows
 from export.models.deepmask import MODELS
 from export.models.dense import DenseDeepMask
 from export.verify import noise
-from maskrt.console import console, run
+from maskrt.console import console, run_script
 
 SIZES = (120, 160), (240, 320), (480, 640)
 
@@ -87,6 +87,4 @@ def _windows(segmenter: Segmenter, picture: Picture) -> Winners:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

@@ -26,7 +26,7 @@ from rich.table import Table
 from engine import BackendError
 from engine.paste import bitmaps, regions
 from engine.rle import encode_all
-from maskrt.console import console, run
+from maskrt.console import console, run_script
 
 SIZES = (640, 480), (1920, 1080), (3840, 2160)
 RULE = 0.5, "torchvision"
@@ -120,6 +120,4 @@ def _seconds(form: object) -> float:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

@@ -43,7 +43,7 @@ from export.checkpoints.recognize import read_network
 from export.detector_graph import make_card, trace
 from export.model_file import save_onnx, set_card
 from export.training.scenes import draw_scene
-from maskrt.console import console, run
+from maskrt.console import console, run_script
 
 NAME = "maskrcnn_resnet50_fpn"
 MASK = 28
@@ -221,6 +221,4 @@ def _table(times: dict[str, list[float]], pixels: Picture, rounds: int) -> Table
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

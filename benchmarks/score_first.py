@@ -32,7 +32,7 @@ from export.model_file import save_onnx, set_card
 from export.models.deepmask import MODELS, DeepMask, normalize
 from export.models.dense import DenseDeepMask
 from export.verify import noise
-from maskrt.console import console, run
+from maskrt.console import console, run_script
 
 
 def main(
@@ -153,6 +153,4 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

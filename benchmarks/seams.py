@@ -32,7 +32,7 @@ from rich.table import Table
 from benchmarks.oracle import Oracle, numbers_in, painted
 from engine import Instances, OptionError, Segmenter
 from engine.card import InstanceCard
-from maskrt.console import console, run
+from maskrt.console import console, run_script
 
 MOST = 300
 """Results of a picture."""
@@ -146,6 +146,4 @@ def _recall(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[float
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app, sys.argv[1:])
+    run_script(main)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from virtual_time import Clock
 
 from plugins import library
 
@@ -19,6 +20,14 @@ def maskrt(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[
     """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "maskrt", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that stages are measured with, in the hands of the test."""
+    clock = Clock()
+    monkeypatch.setattr("engine.stages.perf_counter", clock.perf_counter)
+    return clock
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,16 @@ def test_scripts_run_from_any_folder(tmp_path: Path, name: str, script: str) -> 
     assert f"maskrt {name}" in done.stdout
 
 
+@pytest.mark.parametrize("script", ["latency.py", "accuracy.py"])
+def test_a_package_that_is_not_installed_is_told(script: str) -> None:
+    """Where there is only Python itself."""
+    done = _run("-S", f"benchmarks/{script}")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the package typer is not installed; pip install 'maskrt[bench]'\n"
+    )
+
+
 def test_the_list_of_commands_imports_no_torch() -> None:
     """`maskrt --help` names every command and loads none of them."""
     code = (

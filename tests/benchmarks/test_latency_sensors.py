@@ -34,12 +34,15 @@ def test_rails_are_summed_up(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         (folder / name).write_text(text)
     rails = Rails(tmp_path)
-    start, before = time.monotonic(), rails.joules()
+    start = time.monotonic()
+    before = rails.joules()
+    least = time.monotonic()
     time.sleep(0.3)
+    least = time.monotonic() - least
     after = rails.joules()
+    most = time.monotonic() - start
     assert set(after) == {"VDD_IN"}
-    taken = after["VDD_IN"] - before["VDD_IN"]
-    assert taken == pytest.approx(10 * (time.monotonic() - start), rel=0.2)
+    assert 10 * least * 0.8 < after["VDD_IN"] - before["VDD_IN"] < 10 * most * 1.2
     assert Rails(tmp_path / "nowhere").joules() == {}
 
 

@@ -10,46 +10,50 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from virtual_time import Clock
 
 import engine.prepare
 from engine import Segmenter
 from engine.stages import OTHER, STAGES, measured, stage
 
 
-def test_what_lies_inside_is_counted_there_alone() -> None:
+def test_what_lies_inside_is_counted_there_alone(clock: Clock) -> None:
     """An inner stage's time is not the outer one's; a stage may come back."""
-    start = time.perf_counter()
     with measured() as seconds:
+        clock.sleep(1)
         with stage("finish"):
-            time.sleep(0.02)
+            clock.sleep(2)
             with stage("paste"):
-                time.sleep(0.03)
+                clock.sleep(4)
         with stage("finish"):
-            time.sleep(0.01)
-    whole = time.perf_counter() - start
-    assert set(seconds) == {"finish", "paste", OTHER}
-    assert 0.03 <= seconds["finish"] < 0.05
-    assert 0.03 <= seconds["paste"] < 0.05
-    assert sum(seconds.values()) == pytest.approx(whole, abs=1e-3)
+            clock.sleep(8)
+    assert seconds == {OTHER: 1, "finish": 10, "paste": 4}
 
 
-def test_an_error_closes_its_stage() -> None:
+def test_an_error_closes_its_stage(clock: Clock) -> None:
     """What comes after it is not counted as the stage that failed."""
+
+    def failing() -> None:
+        clock.sleep(1)
+        raise ValueError("wrong")
+
     with measured() as seconds:
         with pytest.raises(ValueError, match="wrong"), stage("decode"):
-            raise ValueError("wrong")
-        time.sleep(0.01)
-    assert seconds["decode"] < 0.005
-    assert seconds[OTHER] >= 0.01
+            failing()
+        clock.sleep(2)
+    assert seconds == {"decode": 1, OTHER: 2}
 
 
 def test_nobody_measures() -> None:
     """Then a stage takes a few microseconds."""
-    start = time.perf_counter()
-    for _ in range(1000):
-        with stage("paste"):
-            pass
-    assert time.perf_counter() - start < 0.05
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(1000):
+            with stage("paste"):
+                pass
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 0.05
 
 
 def once(segmenter: Segmenter, path: Path) -> dict[str, float]:
@@ -81,22 +85,16 @@ def test_a_call_is_its_stages(segmenter: Segmenter, path: Path) -> None:
 
 
 def test_what_is_planted_appears_in_its_stage(
-    segmenter: Segmenter, path: Path, monkeypatch: pytest.MonkeyPatch
+    segmenter: Segmenter, path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    """And in no other; the shortest of several calls by turns, for the machine has other work."""
+    """And in no other."""
     resize = engine.prepare.resize
 
     def slow(*arguments: Any) -> np.ndarray:
-        time.sleep(0.02)
+        clock.sleep(0.005)
         return resize(*arguments)
 
-    before, after = [], []
-    for _ in range(10):
-        monkeypatch.setattr(engine.prepare, "resize", resize)
-        before.append(once(segmenter, path))
-        monkeypatch.setattr(engine.prepare, "resize", slow)
-        after.append(once(segmenter, path))
-    for name in ("decode", "prepare", "finish", "paste"):
-        shortest = [min(seconds[name] for seconds in some) for some in (before, after)]
-        expected = 0.02 if name == "prepare" else 0.0
-        assert shortest[1] - shortest[0] == pytest.approx(expected, abs=0.005), name
+    monkeypatch.setattr(engine.prepare, "resize", slow)
+    seconds = once(segmenter, path)
+    assert {"decode", "prepare", "network", "finish", "paste"} <= set(seconds)
+    assert {name: taken for name, taken in seconds.items() if taken} == {"prepare": 0.005}

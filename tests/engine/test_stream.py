@@ -82,10 +82,13 @@ def test_work_overlaps() -> None:
         time.sleep(nap)
         return number(seen)
 
-    start = time.perf_counter()
-    for _ in stream(slow, source()):
-        time.sleep(nap)
-    assert time.perf_counter() - start < 0.75 * 3 * 10 * nap
+    taken = []
+    for _ in range(3):  # the machine may have other work in one of them
+        start = time.perf_counter()
+        for _ in stream(slow, source()):
+            time.sleep(nap)
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 0.75 * 3 * 10 * nap
 
 
 def test_late_frames_are_dropped_where_that_was_chosen() -> None:
