@@ -68,7 +68,7 @@ class BuildOptions:
         """Refuse what is out of range or is not in a flavour of TensorRT.
 
         Args:
-            flavour: "tensorrt" or "rtx".
+            flavour: "tensorrt" or "tensorrt-rtx".
 
         Raises:
             OptionError: names the option.
@@ -110,14 +110,16 @@ def apply_options(
         config: the IBuilderConfig.
         options: checked ones.
         library: of the plugins that the graph uses.
-        flavour: "tensorrt" or "rtx".
+        flavour: "tensorrt" or "tensorrt-rtx".
 
     Raises:
         OptionError: this TensorRT does not know a compute capability, or refuses a timing cache.
     """
     # DETAILED, so that the audit can read what each layer became; it costs a few kilobytes.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if flavour == "rtx":  # or else it may allocate while it runs, which no graph can capture
+    if (
+        flavour == "tensorrt-rtx"
+    ):  # or else it may allocate while it runs, which no graph can capture
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace << 20)
@@ -180,7 +182,7 @@ def load_builder(flavour: str) -> Any:
     Raises:
         BackendError: it is not installed, has no builder or is too old.
     """
-    if flavour == "rtx":
+    if flavour == "tensorrt-rtx":
         try:
             import tensorrt_rtx
         except (ImportError, OSError) as error:

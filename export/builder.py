@@ -19,7 +19,7 @@ from rich.progress import Progress
 from engine.backends.trt import make_runtime
 from engine.cuda import open_device
 from engine.errors import BackendError, ModelError
-from engine.machine import this_machine
+from engine.machine import NAMES, this_machine
 from export.audit import Audit, audit_network, audit_plan, heavy_types
 from export.build_options import (
     RTX_TARGETS,
@@ -29,8 +29,6 @@ from export.build_options import (
     load_builder,
 )
 from export.builder_messages import logger, monitor
-
-NAMES = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def build(
     progress: Progress,
     options: BuildOptions | None = None,
     *,
-    flavour: str = "rtx",
+    flavour: str = "tensorrt-rtx",
     precision: str = "fp32",
     islands: frozenset[str] = frozenset(),
     library: Path | None = None,
@@ -73,7 +71,7 @@ def build(
         profile: sizes of the picture.
         progress: a task is added for each of the builder's phases.
         options: see there.
-        flavour: "tensorrt" or "rtx".
+        flavour: "tensorrt" or "tensorrt-rtx".
         precision: what the graph's layers should be; anything else is refused before it is built.
         islands: names of nodes that may be in fp32 all the same.
         library: of the plugins that the graph uses.

@@ -34,11 +34,11 @@ from engine import Segmenter
 from engine.backends.trt import open_plan
 from engine.card import Card
 from engine.files import sha256_of, write_aside, write_together
-from engine.machine import misfits, this_machine, this_platform
+from engine.machine import NAMES, misfits, this_machine, this_platform
 from engine.picture import Picture, read_picture
 from export import builder
 from export.build_options import RTX_TARGETS, BuildOptions, load_builder
-from export.builder import NAMES, Plan
+from export.builder import Plan
 from export.model_file import read_onnx, save_onnx
 from export.profiles import make_profile
 from export.tensorrt_graph import for_tensorrt
@@ -178,9 +178,9 @@ def main(
 def _flavour(backend: Target) -> str:
     """The builder to use, by name: one that is installed and does not work is not passed over."""
     if backend is not Target.auto:
-        return backend.value
+        return "tensorrt-rtx" if backend is Target.rtx else "tensorrt"
     there = [name for name in ("tensorrt", "tensorrt_rtx") if find_spec(name)]
-    flavour = "rtx" if there == ["tensorrt_rtx"] else "tensorrt"
+    flavour = "tensorrt-rtx" if there == ["tensorrt_rtx"] else "tensorrt"
     console.print(f"building with {NAMES[flavour]}")
     return flavour
 
@@ -204,7 +204,7 @@ def _runtime(
     targets = (plan.capability,) if plan.capability else options.targets or RTX_TARGETS
     used = sorted({n.op_type for n in ready.graph.node} & set(library.OPERATORS))
     return {
-        "flavour": "tensorrt" if flavour == "tensorrt" else "tensorrt-rtx",
+        "flavour": flavour,
         "version": plan.version,
         "platform": this_platform(),
         "compute_capability": " ".join(targets),

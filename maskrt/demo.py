@@ -37,7 +37,7 @@ def demo(
 
     console.rule("2. ONNX to a TensorRT FP16 engine, without a GPU")
     try:
-        load_builder("rtx")
+        load_builder("tensorrt-rtx")
     except BackendError as error:
         console.print(f"left out: {error}")
     else:

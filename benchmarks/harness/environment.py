@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.harness.nvml import open_nvml
 from benchmarks.harness.process import ROOT
 
 LIBRARIES = (
@@ -48,41 +49,27 @@ def environment() -> dict[str, Any]:
 
 def gpus() -> list[dict[str, Any]]:
     """NVIDIA GPUs as NVML tells of them; none where there is no driver."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        driver = pynvml.nvmlSystemGetDriverVersion()
-        return [
-            _gpu(pynvml, pynvml.nvmlDeviceGetHandleByIndex(k), driver)
-            for k in range(pynvml.nvmlDeviceGetCount())
-        ]
-    finally:
-        pynvml.nvmlShutdown()
+    nvml, handles = open_nvml()
+    return [_gpu(nvml, handle) for handle in handles]
 
 
-def _gpu(nvml: Any, handle: Any, driver: str) -> dict[str, Any]:
+def _gpu(nvml: Any, handle: Any) -> dict[str, Any]:
     def told(name: str, *arguments: Any) -> Any:
         try:
-            return getattr(nvml, name)(handle, *arguments)
+            return getattr(nvml, name)(*arguments)
         except (nvml.NVMLError, AttributeError):  # not every board tells everything
             return None
 
-    memory = told("nvmlDeviceGetMemoryInfo")
-    limit = told("nvmlDeviceGetEnforcedPowerLimit")
+    memory = told("nvmlDeviceGetMemoryInfo", handle)
+    limit = told("nvmlDeviceGetEnforcedPowerLimit", handle)
     return {
-        "name": told("nvmlDeviceGetName"),
-        "driver": driver,
+        "name": told("nvmlDeviceGetName", handle),
+        "driver": told("nvmlSystemGetDriverVersion"),
         "memory_bytes": memory.total if memory else None,
-        "sm_mhz": told("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
-        "memory_mhz": told("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
+        "sm_mhz": told("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
+        "memory_mhz": told("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_MEM),
         "power_limit_watts": limit / 1000 if limit else None,
-        "celsius": told("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        "celsius": told("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU),
     }
 
 

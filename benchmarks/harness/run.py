@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.harness import report as reports
+from benchmarks.harness.answers import Answer, compared
 from benchmarks.harness.contestants import Contestant
 from benchmarks.harness.environment import environment
 from benchmarks.harness.process import Worker, checkout
@@ -57,6 +58,7 @@ class _Measurement:
         self.settings = settings
         self.sensors = Sensors()
         self.workers: list[Worker] = []
+        self.expected: list[Answer] | None = None
         told = asdict(settings)
         del told["images"]
         self.report: Report = {
@@ -108,7 +110,11 @@ class _Measurement:
             "pictures", paths=pictures, output=self.settings.output,
             options={k: v for k, v in options.items() if v is not None},
         )  # fmt: skip
+        answers = seen["answers"]
+        same = None if self.expected is None else compared(self.expected, answers)
         warm = worker.ask("warm_up", most_seconds=self.settings.warm_up)
+        if self.expected is None:
+            self.expected = answers
         self.report["contestants"].append(
             {
                 **one.to_json(),
@@ -117,7 +123,8 @@ class _Measurement:
                 "card": opened["card"],
                 "open_seconds": opened["seconds"],
                 "warm_up_calls": warm["calls"],
-                "objects": seen["objects"],
+                "objects": [len(answer["scores"]) for answer in answers],
+                "agreement": same,
                 "memory": None,
             }
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from benchmarks.harness.nvml import open_nvml
 from benchmarks.harness.rails import Rails
 
 RAPL = Path("/sys/class/powercap")
@@ -26,7 +26,7 @@ class Sensors:
 
     def __init__(self) -> None:
         self.throttled: set[str] = set()
-        self._nvml, self._handles = _open_nvml()
+        self._nvml, self._handles = open_nvml()
         self._rails = Rails()
 
     @property
@@ -87,19 +87,6 @@ def memory(pid: int) -> dict[str, int | None]:
             if line.startswith("VmHWM:"):
                 found["peak"] = int(line.split()[1]) * 1024
     return found
-
-
-def _open_nvml() -> tuple[Any, list[Any]]:
-    try:
-        import pynvml
-    except ImportError:
-        return None, []
-    try:
-        pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
-        return pynvml, [pynvml.nvmlDeviceGetHandleByIndex(k) for k in range(count)]
-    except pynvml.NVMLError:
-        return pynvml, []
 
 
 def _count(pattern: str) -> int:

@@ -63,10 +63,20 @@ def legend(report: Report) -> Iterator[tuple[str, str, str]]:
             f"opened in {one['open_seconds']:.2g} s",
             f"memory {_bytes(memory['peak'])}" if memory.get("peak") else "",
             f"on the device {_bytes(memory['device'])}" if memory.get("device") else "",
-            f"{sum(one['objects'])} objects in {_count(len(one['objects']), 'picture')}",
+            f"{_count(sum(one['objects']), 'object')} in {_count(len(one['objects']), 'picture')}",
+            _same(one["agreement"]),
             f"model {one['model_sha256'][:12]}" if one["model_sha256"] else "",
         ]
         yield of[one["name"]], one["name"], ", ".join(filter(None, told))
+
+
+def _same(agreement: dict[str, Any] | None) -> str:
+    if agreement is None or not agreement["objects"]:  # none for the first contestant
+        return ""
+    said = f"finds {agreement['found_again']} of A's {agreement['objects']} again"
+    if agreement["found_again"]:
+        said += f" (boxes within {agreement['box']:.2g} px, scores {agreement['score']:.1g})"
+    return said
 
 
 def latency(report: Report, scenario: str) -> Table:

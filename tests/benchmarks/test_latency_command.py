@@ -49,7 +49,7 @@ def test_all_scenarios_and_reports(exported: Path, picture: Path, tmp_path: Path
     done = latency(
         exported, f"{exported}@threads=1", tmp_path / "nowhere.onnx", "--images", picture.parent,
         "--count", 6, "--rate", 20, "--streams", 2, "--warm-up", 0.2, "--json", out["json"],
-        "--html", out["html"], "--markdown", out["md"],
+        "--html", out["html"], "--markdown", out["md"], "--score-threshold", 0.01,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -60,6 +60,11 @@ def test_all_scenarios_and_reports(exported: Path, picture: Path, tmp_path: Path
     assert (report["schema"], report["version"]) == ("maskrt-latency", 1)
     names = [f"{exported.name}", f"{exported.name}@threads=1"]
     assert [one["name"] for one in report["contestants"]] == names
+    first, second = report["contestants"]
+    assert first["agreement"] is None
+    assert first["objects"] == second["objects"]
+    assert second["agreement"]["found_again"] == second["agreement"]["objects"] > 0
+    assert second["agreement"]["box"] < 0.5
     assert len(report["errors"]) == 2
     assert "broken.png" in report["errors"][0]["message"]
     assert "nowhere.onnx does not exist" in report["errors"][1]["message"]

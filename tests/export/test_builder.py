@@ -242,16 +242,16 @@ def test_sizes_must_be_height_x_width(exported: Path, tmp_path: Path, sizes: tup
 @pytest.mark.parametrize(
     ("flavour", "options", "says"),
     [
-        ("rtx", {"workspace": 0}, "--workspace is 0; give 1 MiB or more"),
+        ("tensorrt-rtx", {"workspace": 0}, "--workspace is 0; give 1 MiB or more"),
         ("tensorrt", {"level": 6}, "--optimization-level is 6; give 0 to 5"),
         ("tensorrt", {"hardware": "pascal"}, "--hardware-compatibility is 'pascal'; choose one of"),
         ("tensorrt", {"targets": ("8.6",)}, "--target 8.6 is for --backend rtx"),
-        ("rtx", {"level": 3}, "--optimization-level does nothing in TensorRT for RTX"),
-        ("rtx", {"timing_cache": Path("x")}, "--timing-cache does nothing"),
-        ("rtx", {"hardware": "same"}, "--hardware-compatibility does nothing"),
-        ("rtx", {"version_compatible": True}, "--version-compatible does nothing"),
-        ("rtx", {"strip_weights": True}, "--strip-weights does nothing"),
-        ("rtx", {"targets": ("9.0",)}, "--target is '9.0'; choose from 7.5, 8.0, 8.6"),
+        ("tensorrt-rtx", {"level": 3}, "--optimization-level does nothing in TensorRT for RTX"),
+        ("tensorrt-rtx", {"timing_cache": Path("x")}, "--timing-cache does nothing"),
+        ("tensorrt-rtx", {"hardware": "same"}, "--hardware-compatibility does nothing"),
+        ("tensorrt-rtx", {"version_compatible": True}, "--version-compatible does nothing"),
+        ("tensorrt-rtx", {"strip_weights": True}, "--strip-weights does nothing"),
+        ("tensorrt-rtx", {"targets": ("9.0",)}, "--target is '9.0'; choose from 7.5, 8.0, 8.6"),
     ],
 )
 def test_options_that_cannot_be(
@@ -275,7 +275,7 @@ def test_options_reach_the_builder(tmp_path: Path) -> None:
         workspace=512, level=2, hardware="ampere+", version_compatible=True, strip_weights=True,
         targets=("8.9", "12.0"),
     )  # fmt: skip
-    apply_options(trt, config, options, tmp_path / "plugins.so", "rtx")
+    apply_options(trt, config, options, tmp_path / "plugins.so", "tensorrt-rtx")
     assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 512 << 20
     assert config.builder_optimization_level == 2
