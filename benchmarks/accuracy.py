@@ -16,9 +16,7 @@ code is 1. The JSON's fields are in `benchmarks/accuracy_report.py`.
 
 from __future__ import annotations
 
-import errno
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -40,13 +38,12 @@ try:
         MaskRTError,
         ModelError,
         OptionError,
-        OutputError,
         PictureError,
         Segmenter,
     )
     from engine.backends import BACKENDS, DEVICES, PLAN_SUFFIXES
     from engine.card import PRECISIONS
-    from engine.files import write_aside
+    from engine.files import check_writable, write_aside
     from maskrt.console import console, run_script
 except ModuleNotFoundError as error:
     sys.exit(f"error: the package {error.name} is not installed; pip install 'maskrt[bench]'")
@@ -85,7 +82,7 @@ def main(
     if len({form.text for form in forms}) < len(forms):
         raise OptionError(f"models are {', '.join(models)}; name each once")
     if output is not None:
-        _check_writable(output)
+        check_writable(output)
     whole = read_set(annotations, images, limit)
     looking = track(whole.images, description="reading", console=console)
     usable, left_out = readable(whole, looking)
@@ -173,23 +170,6 @@ def scored(
         score = average_recall if outcome.task == "proposals" else average_precision
         outcome.metrics[kind] = score(truth, results, kind)
     return outcome
-
-
-def _check_writable(path: Path) -> None:
-    """Say before the work, not after it, that its result cannot be kept.
-
-    Raises:
-        OutputError: says why.
-    """
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}; give a file in a folder that exists"
-        ) from error
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor
 
 from engine import BackendError
-from engine.files import write_aside
+from engine.files import check_writable, write_aside
 from maskrt.console import console, run_script
 from plugins import library
 from plugins.host import FLOAT, HALF, HWC8, INT32, LINEAR, HostedPlugin
@@ -88,6 +88,8 @@ def main(
     if not torch.cuda.is_available():
         console.print("unmeasured: there is no GPU here")
         return
+    if output:
+        check_writable(output)
     path = library.find() or library.build()
     crowds, pictures = (1000, 20_000), ((480, 640), (1080, 1920))
     host = path.parent / library.HOST

@@ -25,6 +25,7 @@ try:
     from benchmarks.harness.run import Settings, run_all
     from benchmarks.harness.scenarios import SCENARIOS
     from engine.errors import MaskRTError, OptionError
+    from engine.files import check_writable
     from maskrt.console import console, run_script
 except ModuleNotFoundError as error:
     sys.exit(f"error: the package {error.name} is not installed; pip install 'maskrt[bench]'")
@@ -82,6 +83,8 @@ def main(
     if score_threshold is not None and not 0 <= score_threshold <= 1:
         raise OptionError(f"--score-threshold is {score_threshold}; give a number from 0 to 1")
     contestants = parse(models)
+    for path in filter(None, (to_json, to_markdown, to_html)):
+        check_writable(path)
     older = baseline.read(against) if against is not None else None
     chosen = {one.value.replace("-", " ") for one in scenario or ()}
     settings = Settings(

@@ -29,10 +29,7 @@ def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
             dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
         )
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}; give a path in a folder that exists and "
-            "that you may write to"
-        ) from error
+        raise _refused(path, error) from error
     os.close(handle)
     aside = Path(name)
     try:
@@ -75,6 +72,20 @@ def write_together(target: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
 
 
+def check_writable(target: str | os.PathLike[str]) -> None:
+    """Say before the work, not after it, that its result could not be kept.
+
+    Raises:
+        OutputError: the folder does not exist or cannot be written.
+    """
+    path = _file(target)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal; read piece by piece."""
     digest = hashlib.sha256()
@@ -89,3 +100,10 @@ def _file(target: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
     return path
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write {path}: {error.strerror}; give a path in a folder that exists and that you "
+        "may write to"
+    )

@@ -23,6 +23,7 @@ import typer
 
 from engine import Segmenter
 from engine.errors import ModelError, OptionError
+from engine.files import check_writable
 from engine.picture import Picture, read_picture
 from export import detector_graph
 from export.checkpoints.recognize import read_network
@@ -98,6 +99,7 @@ def main(
         if number is not None and not 1 <= number <= most:
             raise OptionError(f"{name} is {number}; give a number from 1 to {most}")
     canvas = _canvas(size)
+    check_writable(output)
     sample = noise() if picture is None else read_picture(picture)
     limits = {"detections": max_detections, "score_threshold": score_threshold}
     network = load(model, weights, **{k: v for k, v in limits.items() if v is not None})

@@ -33,7 +33,7 @@ import plugins
 from engine import Segmenter
 from engine.backends.trt import open_plan
 from engine.card import Card
-from engine.files import sha256_of, write_aside, write_together
+from engine.files import check_writable, sha256_of, write_aside, write_together
 from engine.machine import NAMES, misfits, this_machine, this_platform
 from engine.picture import Picture, read_picture
 from export import builder
@@ -134,6 +134,8 @@ def main(
         version_compatible, strip_weights, tuple(target or ()), tf32,
     )  # fmt: skip
     options.check(flavour)
+    if timing_cache is not None:
+        check_writable(timing_cache)
     sample = noise() if picture is None else read_picture(picture)
     trt = load_builder(flavour)  # before the work, not after it
     compiled = _plugins(graph, operators, flavour)

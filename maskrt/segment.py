@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemai
 from rich.table import Table
 
 from engine import Instances, OptionError, OutputError, PictureError, Segmenter
-from engine.files import write_aside
+from engine.files import check_writable, write_aside
 from engine.large import AnyPicture, open_picture, part_of
 from engine.picture import PictureSource
 from engine.stream import Frame
@@ -76,6 +76,7 @@ def segment(
         if one is not None:
             if resume:
                 raise OptionError("--resume is for several pictures; leave it out")
+            _check_outputs(results, drawn, masks)
             picture = open_picture(one)
             start = time.perf_counter()
             found = segmenter(picture, **options)
@@ -218,14 +219,24 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
+def _check_outputs(results: Path | None, drawn: Path | None, masks: Path | None) -> None:
+    """Refuse files that could not be written, before the work.
+
+    Raises:
+        OutputError: their folder, or a picture's suffix.
+    """
+    for path in filter(None, (results, drawn, masks)):
+        check_writable(path)
+    if drawn is not None and not cv2.haveImageWriter(str(drawn)):
+        raise OutputError(f"cannot write {drawn}; give a name that ends in .png or .jpg")
+    if masks is not None and masks.suffix.lower() != ".png":  # JPEG would change the numbers
+        raise OutputError(f"cannot write {masks}; give a name that ends in .png")
+
+
 def _write(path: Path, picture: NDArray[Any]) -> None:
     with write_aside(path) as aside:
-        try:
-            written = cv2.imwrite(str(aside), picture)
-        except cv2.error:  # a suffix that OpenCV has no encoder for
-            written = False
-        if not written:
-            raise OutputError(f"cannot write {path}; give a name that ends in .png or .jpg")
+        if not cv2.imwrite(str(aside), picture):
+            raise OutputError(f"cannot write {path}: its bytes could not be; is the disk full?")
 
 
 def _table(found: Instances) -> Table:

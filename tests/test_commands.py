@@ -102,11 +102,16 @@ def test_an_unwritable_output_is_said_before_or_after_but_never_half(
         assert (done.returncode, done.stderr[:20]) == (1, f"error: cannot write {output}"[:20])
     photo = tmp_path / "grey.png"
     cv2.imwrite(str(photo), np.full((40, 50), 90, np.uint8))
-    done = _run(
-        "-m", "maskrt", "segment", photo, "--model", exported, "--drawn", tmp_path / "x.txt"
-    )
-    assert done.returncode == 1
-    assert "give a name that ends in .png or .jpg" in done.stderr
+    segment = "-m", "maskrt", "segment", photo, "--model", exported
+    for option, name, said in (
+        ("--drawn", "x.txt", "give a name that ends in .png or .jpg"),
+        ("--masks", "x.jpg", "give a name that ends in .png"),
+        ("--json", "none/x.json", "give a path in a folder that exists"),
+    ):
+        done = _run(*segment, option, tmp_path / name)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert done.stdout == ""  # nothing was segmented for it
     assert [p.name for p in tmp_path.iterdir()] == ["grey.png"]
 
 

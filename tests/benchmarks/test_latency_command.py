@@ -105,6 +105,7 @@ def test_nothing_can_be_measured(exported: Path, tmp_path: Path) -> None:
         (("m.onnx", "--seconds", "0"), "--seconds is 0"),
         (("m.onnx", "--rate", "nan"), "--rate is nan"),
         (("m.onnx", "--baseline", "nowhere.json"), "nowhere.json cannot be read"),
+        (("m.onnx", "--html", "no/where.html"), "cannot write no/where.html"),
     ],
 )
 def test_options_that_are_wrong(arguments: tuple[str, ...], said: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import OutputError
-from engine.files import write_aside, write_together
+from engine.files import check_writable, write_aside, write_together
 
 
 def test_a_whole_file_takes_the_place(tmp_path: Path) -> None:
@@ -44,6 +44,9 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     for target in (tmp_path / "none" / "x", tmp_path):
         with pytest.raises(OutputError, match="cannot write"), write_aside(target):
             pytest.fail("the block must not run")
+        with pytest.raises(OutputError, match="cannot write"):
+            check_writable(target)
+    check_writable(tmp_path / "x")
     assert not list(tmp_path.iterdir())
 
 

@@ -119,7 +119,8 @@ def test_nvcc_takes_them_without_a_warning(
 ) -> None:
     """Every architecture from Turing to Blackwell, warnings as errors; no register is spilt."""
     code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
-    command = [nvcc, *STRICT, "-Xptxas", "-v", "-c", str(kernel), "-o", str(tmp_path / "x.o")]
+    command = [nvcc, *STRICT, "--threads", "0", "-Xptxas", "-v"]
+    command += ["-c", str(kernel), "-o", str(tmp_path / "x.o")]
     done = subprocess.run([*command, *code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ours = _ours(done.stderr)
