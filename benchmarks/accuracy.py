@@ -97,12 +97,13 @@ def main(
         except MaskRTError as error:
             outcomes.append(Outcome(form.text, error=str(error)))
     outcomes = losses(outcomes)
-    for part in shown(outcomes, usable):
-        console.print(part)
-    if output is not None:
+    if output is not None:  # first: whatever the terminal does, the file is there
         with write_aside(output) as aside:
             more = {"limit": limit, "threads": threads}
             aside.write_text(report(outcomes, usable, left_out, settings | more))
+    for part in shown(outcomes, usable):
+        console.print(part)
+    if output is not None:
         console.print(f"wrote {output}")
     failed = sum(bool(outcome.error) for outcome in outcomes)
     problems = [f"{failed} of {len(forms)} models could not be scored"] * bool(failed)

@@ -74,6 +74,9 @@ def main(
         Path | None, typer.Option("--baseline", help="Fail if slower than this older report.")
     ] = None,
     allowed: Annotated[float, typer.Option(help="Times as long as in the baseline.")] = 1.1,
+    any_machine: Annotated[
+        bool, typer.Option("--any-machine", help="Take a baseline of another machine too.")
+    ] = False,
 ) -> None:
     """Measure latency and throughput of models, backends, precisions or commits."""
     _check(
@@ -93,7 +96,6 @@ def main(
         output=output.value, score_threshold=score_threshold, warm_up=warm_up,
     )  # fmt: skip
     measured = run_all(contestants, settings, sys.argv[1:], console)
-    terminal.show(measured, console)
     failed = bool(measured["errors"])
     for path, write in (
         (to_json, report.write),
@@ -106,8 +108,9 @@ def main(
             except MaskRTError as error:  # the other reports still come
                 print(f"error: {error}", file=sys.stderr)
                 failed = True
+    terminal.show(measured, console)  # last: whatever the terminal does, the files are there
     if older is not None:
-        judged = baseline.judge(older, measured, allowed)
+        judged = baseline.judge(older, measured, allowed, any_machine=any_machine)
         for line in judged.warnings:
             console.print(f"warning: {line}", markup=False)
         for line in judged.breaches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -18,8 +19,11 @@ def run(app: typer.Typer, arguments: Sequence[str], name: str = "maskrt") -> Non
     """Run a typer app as the program of this name.
 
     An error of our own family is one line on stderr and exit code 1; Ctrl-C is 130; anything
-    else is a bug and keeps its traceback.
+    else is a bug and keeps its traceback. What the terminal has no letters for is shown escaped.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=list(arguments), prog_name=name)
     except MaskRTError as error:

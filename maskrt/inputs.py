@@ -74,8 +74,9 @@ def several(argument: str) -> Inputs:
     found = path.rglob("*") if path.is_dir() else map(Path, glob.iglob(argument, recursive=True))
     pictures = sorted(p for p in found if p.suffix.lower() in PICTURES and p.is_file())
     if not pictures:
+        wrong = "has no pictures" if path.exists() or glob.has_magic(argument) else "does not exist"
         raise OptionError(
-            f"{argument} has no pictures; give a folder or a pattern with files that end in "
+            f"{argument} {wrong}; give a folder or a pattern with files that end in "
             f"{', '.join(sorted(PICTURES))}"
         )
     root = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in pictures]))

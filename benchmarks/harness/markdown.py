@@ -22,7 +22,9 @@ def write(report: Report, path: Path) -> None:
         OutputError: it cannot be written.
     """
     with write_aside(path) as aside:
-        aside.write_text("\n".join(lines(report)) + "\n", encoding="utf-8")
+        aside.write_text(
+            "\n".join(lines(report)) + "\n", encoding="utf-8", errors="backslashreplace"
+        )
 
 
 def lines(report: Report) -> Iterator[str]:

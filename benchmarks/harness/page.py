@@ -19,7 +19,7 @@ def write(report: Report, path: Path) -> None:
         OutputError: it cannot be written.
     """
     with write_aside(path) as aside:
-        aside.write_text(render(report), encoding="utf-8")
+        aside.write_text(render(report), encoding="utf-8", errors="backslashreplace")
 
 
 def render(report: Report) -> str:

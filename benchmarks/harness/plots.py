@@ -6,6 +6,7 @@ below is drawn in the page's, light or dark.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ def timeline(report: Report, scenario: str) -> str:
                 starts, 1000 * seconds[shown], "o", ms=3, mew=0, alpha=0.75, color=color(number)
             )
         axes.set(xlabel="seconds since the scenario began", ylabel="latency, ms")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * axes.dataLim.y1)  # the slowest is shown whole
 
     return _svg(draw, 2.6)
 
@@ -126,7 +127,8 @@ def comparison(report: Report) -> str:
         for row, one in enumerate(report["comparisons"]):
             ratio = one["ratio"]
             shade = color(names.index(one["other"]))
-            axes.plot([ratio["low"], ratio["high"]], [row, row], color=shade, lw=3, alpha=0.55)
+            if ratio["low"] is not None and ratio["high"] is not None:
+                axes.plot([ratio["low"], ratio["high"]], [row, row], color=shade, lw=3, alpha=0.55)
             axes.plot(ratio["value"], row, "o", ms=5, color=shade)
             told.append(f"{of[one['other']]} / {of[one['base']]}, {one['scenario']}")
         axes.axvline(1, color=INK, lw=0.8)
@@ -170,4 +172,13 @@ def _svg(draw: Callable[[Axes], None], height: float) -> str:
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r"font: [^;\"]*?([\d.]+px)[^;\"]*", r"font-size: \1", text)
-    return text.replace(INK, "currentColor").replace(LINES, "var(--line)")
+    text = text.replace(INK, "currentColor").replace(LINES, "var(--line)")
+    return _own_ids(text)
+
+
+def _own_ids(text: str) -> str:
+    """An SVG whose ids no other plot of the page has; those that nothing refers to are left out."""
+    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', text))
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{mark}-{m[1]}"' if m[1] in used else "", text)
+    return re.sub(r'(url\(|href=")#', rf"\1#{mark}-", text)

@@ -25,7 +25,11 @@ from engine.stages import OTHER, STAGES
 SCHEMA, VERSION = "maskrt-latency", 1
 ORDER = (WAIT, *STAGES, OTHER)
 Report = dict[str, Any]
-FOLDERS = re.compile(r"(?<![\w./:~])~?/(?:[^/\s'\"]+/)+")
+QUOTED = re.compile(r"(['\"])(?:file:/*|~|\.\.)?/[^'\"\n]*/")
+"""Of a path in quotes, which may have spaces, what is before its last name."""
+FOLDERS = re.compile(
+    r"(?<![\w./~])(?:(?:file:///?|~/|(?:\.\./)+)(?:[^/\s'\"]+/)*|/(?!/)(?:[^/\s'\"]+/)+)"
+)
 
 
 def result(contestant: str, scenario: str, turns: Sequence[Turn], load: Load) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def result(contestant: str, scenario: str, turns: Sequence[Turn], load: Load) ->
         "scenario": scenario,
         "queries": sum(len(s.latencies) for s in samples),
         "pictures": pictures,
+        "distinct_pictures": min(pictures, load.pictures),
         "turns": len(turns),
         "seconds": sum(s.seconds for s in samples),
         "throughput": per_second([s.pictures for s in samples], [s.seconds for s in samples]),
@@ -51,6 +56,15 @@ def result(contestant: str, scenario: str, turns: Sequence[Turn], load: Load) ->
         "samples": {
             "latencies": [round(v, 7) for s in samples for v in s.latencies],
             "starts": [round(turn.begin + v, 4) for turn in turns for v in turn.samples.starts],
+            "turns": [
+                {
+                    "queries": len(s.latencies),
+                    "pictures": s.pictures,
+                    "unanswered": s.unanswered,
+                    "seconds": s.seconds,
+                }
+                for s in samples
+            ],
         },
     }
 
@@ -79,42 +93,66 @@ def stage_sum_share(samples: Sequence[Samples]) -> float:
     return told / counted if counted else 0.0
 
 
-def comparisons(scenario: str, turns: Turns) -> list[dict[str, Any]]:
-    """Each contestant against the first."""
+def comparisons(scenario: str, turns: Turns, load: Load) -> list[dict[str, Any]]:
+    """Each contestant against the first.
+
+    By the seconds of a query. Where one of the two does not keep up with a rate, its latencies say
+    how long that lasted and nothing of the contestant: then by the seconds spent on a picture.
+    """
     names = list(turns)
     found = []
     for name in names[1:]:
         pairs = [
-            (there.seconds(scenario), here.seconds(scenario))
+            (here, there)
             for here, there in zip(turns[names[0]], turns[name], strict=False)
             if here.samples.pictures and there.samples.pictures
         ]
-        if pairs:
-            others, bases = zip(*pairs, strict=True)
-            found.append(
-                {
-                    "scenario": scenario, "base": names[0], "other": name,
-                    "ratio": ratio(others, bases), "pairs": len(pairs),
-                }
-            )  # fmt: skip
+        if not pairs:
+            continue
+        both = [[turn.samples for turn in side] for side in zip(*pairs, strict=True)]
+        queued = scenario == SERVER and not all(_sustained(samples, load.rate) for samples in both)
+        seconds = [
+            [turn.busy() if queued else turn.seconds(scenario) for turn in side]
+            for side in zip(*pairs, strict=True)
+        ]
+        found.append(
+            {
+                "scenario": scenario, "base": names[0], "other": name,
+                "of": "picture" if queued or scenario == OFFLINE else "query",
+                "ratio": ratio(seconds[1], seconds[0]), "pairs": len(pairs),
+            }
+        )  # fmt: skip
     return found
 
 
-def per_picture(entry: Mapping[str, Any]) -> Estimate:
-    """What runs are compared by: seconds of a query, the median; offline, of a picture.
+def of_pictures(entry: Mapping[str, Any]) -> bool:
+    """Whether a result is compared by the time of a picture: offline, and where a queue grew.
 
-    Of a picture too where a rate was not kept up, as latencies grow for as long as that lasts.
+    Latencies of a rate that is not kept up grow for as long as that lasts.
     """
-    if entry["scenario"] != OFFLINE and entry["sustained"] is not False:
+    return entry["scenario"] == OFFLINE or entry["sustained"] is False
+
+
+def per_picture(entry: Mapping[str, Any]) -> Estimate:
+    """What runs are compared by: seconds of a query, the median, or those of a picture."""
+    if not of_pictures(entry):
         found: Estimate = entry["latency"]["p50"]
         return found
-    done = entry["throughput"]
-    return {"value": 1 / done["value"], "low": 1 / done["high"], "high": 1 / done["low"]}
+    value, low, high = (
+        None if end is None else 1 / end
+        for end in (entry["throughput"][part] for part in ("value", "high", "low"))
+    )
+    assert value is not None
+    return {"value": value, "low": low, "high": high}
 
 
 def without_folders(text: str) -> str:
-    """A text without the folders of this machine: of absolute paths, only the last name."""
-    return FOLDERS.sub("", text)
+    """A text without the folders of this machine.
+
+    Of paths that are absolute or lead upwards only the last name is left; of one with spaces that
+    stands in no quotes, what is behind its spaces stays.
+    """
+    return FOLDERS.sub("", QUOTED.sub(r"\1", text))
 
 
 def write(report: Report, path: Path) -> None:
@@ -140,6 +178,6 @@ def _energy(turns: Sequence[Turn]) -> dict[str, float]:
     for name in sorted({name for turn in turns for name in turn.joules}):
         # A counter that ran over in a turn has told nothing of that turn.
         told = [turn for turn in turns if name in turn.joules]
-        pictures = sum(turn.samples.pictures for turn in told)
+        pictures = sum(turn.samples.pictures + turn.samples.uncounted for turn in told)
         found[name] = sum(turn.joules[name] for turn in told) / max(1, pictures)
     return found

@@ -61,13 +61,14 @@ class _Measurement:
         self.expected: list[Answer] | None = None
         told = asdict(settings)
         del told["images"]
+        told["seconds" if settings.count else "count"] = None  # not heeded
         self.report: Report = {
             "schema": reports.SCHEMA,
             "version": reports.VERSION,
             "command": without_folders(shlex.join(["python", "benchmarks/latency.py", *command])),
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "interrupted": False,
-            "environment": environment() | {"energy": self.sensors.names, "throttled": []},
+            "environment": environment() | {"energy": self.sensors.names, "throttled": None},
             "settings": told | {"pictures": []},
             "contestants": [],
             "results": [],
@@ -123,6 +124,7 @@ class _Measurement:
                 "card": opened["card"],
                 "open_seconds": opened["seconds"],
                 "warm_up_calls": warm["calls"],
+                "steady": warm["steady"],
                 "objects": [len(answer["scores"]) for answer in answers],
                 "agreement": same,
                 "memory": None,
@@ -145,9 +147,10 @@ class _Measurement:
                 if w["name"] in turns
             }
             self.report["results"] += [reports.result(n, name, t, load) for n, t in turns.items()]
-            self.report["comparisons"] += reports.comparisons(name, turns)
+            self.report["comparisons"] += reports.comparisons(name, turns, load)
             self._remember_memory()
-            self.report["environment"]["throttled"] = sorted(self.sensors.throttled)
+            why = self.sensors.throttled
+            self.report["environment"]["throttled"] = None if why is None else sorted(why)
 
     def _remember_memory(self) -> None:
         by_name = {one["name"]: one for one in self.report["contestants"]}

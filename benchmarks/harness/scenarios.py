@@ -43,6 +43,7 @@ class Samples:
         pictures: how many were segmented.
         unanswered: queries at the end that were due and not begun when time was up; they have
             waited at least as long as their latency says.
+        uncounted: pictures that were segmented before and after these, and are in no other figure.
     """
 
     latencies: list[float] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Samples:
     seconds: float = 0.0
     pictures: int = 0
     unanswered: int = 0
+    uncounted: int = 0
 
 
 def single_stream(once: Once, count: int, first: int = 0) -> Samples:
@@ -85,22 +87,27 @@ def multi_stream(once: Once, count: int, streams: int, first: int = 0) -> Sample
 def offline(once: Once, count: int, first: int = 0) -> Samples:
     """All pictures are there at the start: what counts is how many are done in a second.
 
-    A latency is what one picture took from when a thread was free for it.
+    Time runs while all threads are busy, from the end of one picture to the end of another: those
+    before and after are not counted. A latency is what one picture took from when a thread was
+    free for it.
     """
-    samples = Samples(pictures=count)
+    samples = Samples(pictures=count, uncounted=2 * WORKERS)
     begin = time.perf_counter()
 
-    def work(k: int) -> tuple[float, dict[str, float], float]:
+    def work(k: int) -> tuple[float, float, dict[str, float]]:
         start = time.perf_counter()
         stages = once(k)
-        return start - begin, stages, time.perf_counter() - start
+        return time.perf_counter() - begin, start - begin, stages
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        for start, stages, seconds in pool.map(work, range(first, first + count)):
-            samples.starts.append(start)
-            samples.latencies.append(seconds)
-            samples.stages.append(stages)
-    samples.seconds = time.perf_counter() - begin
+        done = list(pool.map(work, range(first - WORKERS, first + count + WORKERS)))
+    done.sort(key=lambda one: one[0])
+    counted = done[WORKERS : WORKERS + count]
+    for end, start, stages in counted:
+        samples.starts.append(start)
+        samples.latencies.append(end - start)
+        samples.stages.append(stages)
+    samples.seconds = counted[-1][0] - done[WORKERS - 1][0]
     return samples
 
 
@@ -153,17 +160,19 @@ def _until(once: Once, due: float, k: int) -> tuple[dict[str, float], float]:
     return _since(once, due, k), time.perf_counter() - due
 
 
-def warm_up(once: Once, most_seconds: float = 30.0, window: int = 5, near: float = 0.03) -> int:
-    """Run until two windows in a row take the same time, or time is up.
+def warm_up(
+    once: Once, most_seconds: float = 30.0, window: int = 5, near: float = 0.03
+) -> tuple[int, bool]:
+    """Segment one picture until two windows in a row take the same time, or time is up.
 
     Args:
         once: segments a picture.
         most_seconds: at most so long, but for the first call.
         window: calls whose median is compared.
-        near: how far two medians may be apart.
+        near: how far two medians may be apart, as a share.
 
     Returns:
-        How many calls that took.
+        How many calls that took, and whether times were steady at the end.
     """
     end = time.perf_counter() + most_seconds
     before = 0.0
@@ -172,12 +181,12 @@ def warm_up(once: Once, most_seconds: float = 30.0, window: int = 5, near: float
         times = []
         for _ in range(window):
             start = time.perf_counter()
-            once(calls)
+            once(0)
             calls += 1
             times.append(time.perf_counter() - start)
             if time.perf_counter() > end:
-                return calls
+                return calls, False
         middle = sorted(times)[window // 2]
         if abs(middle - before) <= near * middle:
-            return calls
+            return calls, True
         before = middle

@@ -12,7 +12,12 @@ from benchmarks.harness.nvml import open_nvml
 from benchmarks.harness.rails import Rails
 
 RAPL = Path("/sys/class/powercap")
-THROTTLED = "/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"
+THROTTLED = {
+    "CPU: temperature": "/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count",
+    "board: voltage or current": "/sys/class/hwmon/hwmon*/oc[0-9]*_event_cnt",
+}
+"""Counters of lowered clocks, by what lowers them; the latter are a Jetson's (NVIDIA Jetson Linux
+Developer Guide, "Power")."""
 SLOWED = ("SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown", "HwSlowdown")
 """Of NVML's reasons for a lower clock, those that make a figure another machine's."""
 
@@ -21,13 +26,15 @@ class Sensors:
     """What is read around a measurement.
 
     Attributes:
-        throttled: why clocks were lowered while something was measured.
+        throttled: why clocks were lowered while something was measured; None if the machine
+            does not tell.
     """
 
     def __init__(self) -> None:
-        self.throttled: set[str] = set()
         self._nvml, self._handles = open_nvml()
         self._rails = Rails()
+        tells = self._handles or any(map(_counters, THROTTLED.values()))
+        self.throttled: set[str] | None = set() if tells else None
 
     @property
     def names(self) -> list[str]:
@@ -38,14 +45,15 @@ class Sensors:
     def around(self) -> Iterator[dict[str, float]]:
         """Joules of each counter that the block took; complete after it."""
         taken: dict[str, float] = {}
-        before, slowed = self._energy(), _count(THROTTLED)
+        before, slowed = self._energy(), _counts()
         yield taken
         for name, joules in self._energy().items():
             # A counter that began anew has told nothing.
             if name in before and joules >= before[name]:
                 taken[name] = joules - before[name]
-        if _count(THROTTLED) > slowed:
-            self.throttled.add("CPU: temperature")
+        if self.throttled is None:
+            return
+        self.throttled |= {why for why, times in _counts().items() if times > slowed[why]}
         for handle in self._handles:
             with suppress(self._nvml.NVMLError, AttributeError):
                 why = self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
@@ -89,9 +97,15 @@ def memory(pid: int) -> dict[str, int | None]:
     return found
 
 
-def _count(pattern: str) -> int:
-    total = 0
-    for path in Path("/").glob(pattern.lstrip("/")):
-        with suppress(OSError, ValueError):
-            total += int(path.read_text())
-    return total
+def _counters(pattern: str) -> list[Path]:
+    return list(Path("/").glob(pattern.lstrip("/")))
+
+
+def _counts() -> dict[str, int]:
+    """How often clocks were lowered since the machine was started, by the reason."""
+    totals = dict.fromkeys(THROTTLED, 0)
+    for why, pattern in THROTTLED.items():
+        for path in _counters(pattern):
+            with suppress(OSError, ValueError):
+                totals[why] += int(path.read_text())
+    return totals

@@ -3,13 +3,18 @@
 Calls that follow each other are alike: the machine is slow for a while, then fast. So what is
 resampled is turns, not calls (the bootstrap of clusters: Davison and Hinkley 1997, section 3.8);
 calls taken one by one would make intervals too narrow to compare two runs by.
+
+A bootstrap knows nothing beyond the slowest call that was seen, and of few turns it is too narrow.
+So an interval is at least as wide as the exact one of calls that are independent, and, of few
+turns, as the sign test's over the turns; an end that a sample cannot tell is left open (Conover
+1999, section 3.2).
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +22,30 @@ from scipy.stats import bootstrap, quantile_test
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 CONFIDENCE = 0.95
+FEWEST = 6
+"""Turns or pairs that can tell 95 %: all on one side of what is true happens once in 32 times."""
+FEW = 20
+"""Turns from which on a bootstrap of them is wide enough."""
 MOST_RESAMPLES, LEAST_RESAMPLES = 2000, 200
 WORK = 50_000_000
 """Values that are resampled at most, so that a long run's report takes seconds."""
 BATCH = 1 << 22
 """Values that are resampled at a time."""
 
-Values = NDArray[np.float64]
+Values: TypeAlias = "NDArray[np.float64]"
+Interval: TypeAlias = "tuple[float | None, float | None]"
+"""From and to; None where the sample cannot tell."""
 
 
 class Estimate(TypedDict):
-    """A statistic of a sample, and the interval that holds it with 95 % confidence."""
+    """A statistic of a sample, and the interval that holds it with 95 % confidence.
+
+    An end is None if the sample is too small to tell it.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def percentiles(turns: Sequence[Sequence[float]]) -> dict[str, Estimate]:
@@ -75,10 +89,13 @@ def quantiles(turns: Sequence[Sequence[float]], told: Sequence[float]) -> list[E
         return found if np.ndim(chosen) > 1 else found[:, 0]
 
     middle = statistic(np.arange(len(turns)))
-    low, high = _interval(np.arange(len(turns)), statistic, len(values))
-    return [
-        _estimate(*three) for three in zip(middle, _of(low, middle), _of(high, middle), strict=True)
+    own = np.stack([np.percentile(turn, told, method="inverted_cdf") for turn in turns], axis=1)
+    exact = [quantile_interval(values, share) for share in shares.tolist()]
+    intervals = [
+        _wider(one, other)
+        for one, other in zip(_intervals(statistic, own, len(values)), exact, strict=True)
     ]
+    return [_estimate(*both) for both in zip(middle, intervals, strict=True)]
 
 
 def per_second(done: Sequence[float], seconds: Sequence[float]) -> Estimate:
@@ -94,36 +111,69 @@ def per_second(done: Sequence[float], seconds: Sequence[float]) -> Estimate:
         counts, times = pairs[:, chosen].sum(axis=axis if axis < 0 else axis + 1)
         return np.asarray(counts / times)
 
-    value = float(statistic(np.arange(len(done))))
-    low, high = _interval(np.arange(len(done)), statistic, len(done))
-    return _estimate(value, _of(low, value), _of(high, value))
+    value = statistic(np.arange(len(done)))
+    (interval,) = _intervals(statistic, (pairs[0] / pairs[1])[None], len(done))
+    return _estimate(value, interval)
 
 
 def ratio(other: Sequence[float], base: Sequence[float]) -> Estimate:
     """How many times as long as the base the other takes: the median of the pairs' ratios.
 
     Its interval is the sign test's, which is exact however few pairs there are (Conover 1999,
-    section 3.2); a bootstrap's is too narrow for a handful. Fewer than six pairs cannot tell 95 %
-    and give all that was seen.
+    section 3.2); fewer than six cannot tell 95 % and have none.
 
     Args:
         other: seconds, of a turn each.
         base: of the turns beside these, as many.
     """
     ratios = np.asarray(other, float) / np.asarray(base, float)
-    found = quantile_test(ratios, q=1.0, p=0.5).confidence_interval(CONFIDENCE)
-    low = ratios.min() if np.isnan(found.low) else found.low
-    high = ratios.max() if np.isnan(found.high) else found.high
-    return _estimate(np.median(ratios), low, high)
+    return _estimate(np.median(ratios), quantile_interval(ratios, 0.5))
 
 
-def _interval(sample: NDArray[Any], statistic: Callable[..., Any], size: int) -> tuple[Any, Any]:
+def _intervals(statistic: Callable[..., Values], own: Values, size: int) -> list[Interval]:
+    """Of statistics of turns: the bootstrap's; of few turns the sign test's if that is wider.
+
+    Args:
+        statistic: gives [S, ...] of the turns with these numbers, or [...].
+        own: [S, turns], each turn's own figure, for the sign test.
+        size: values that one resample takes.
+    """
+    turns = own.shape[1]
+    if turns < FEWEST:
+        return [(None, None)] * len(own)
+    low, high = (np.atleast_1d(end) for end in _bootstrap(np.arange(turns), statistic, size))
+    found: list[Interval] = list(zip(low.tolist(), high.tolist(), strict=True))
+    if turns >= FEW:
+        return found
+    return [_wider(one, quantile_interval(row, 0.5)) for one, row in zip(found, own, strict=True)]
+
+
+def quantile_interval(values: Values, share: float) -> Interval:
+    """The exact interval of a quantile of independent values; at one half, the sign test's.
+
+    Args:
+        values: [N].
+        share: of the values that lie below the quantile.
+    """
+    found = quantile_test(values, q=0.0, p=share).confidence_interval(CONFIDENCE)
+    low, high = (None if np.isnan(end) else float(end) for end in (found.low, found.high))
+    return low, high
+
+
+def _wider(one: Interval, other: Interval) -> Interval:
+    """From the lower to the higher end of both; an end that one leaves open is open."""
+    low = None if one[0] is None or other[0] is None else min(one[0], other[0])
+    high = None if one[1] is None or other[1] is None else max(one[1], other[1])
+    return low, high
+
+
+def _bootstrap(
+    sample: NDArray[Any], statistic: Callable[..., Any], size: int
+) -> tuple[Values, Values]:
     """The percentile bootstrap's interval (Efron and Tibshirani 1993, chapter 13).
 
-    The same sample gives the same interval. None, None: it tells nothing of how it varies.
+    The same sample gives the same interval.
     """
-    if len(sample) < 2:
-        return None, None
     resamples = int(np.clip(WORK // size, LEAST_RESAMPLES, MOST_RESAMPLES))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a statistic that is the same for every resample
@@ -135,9 +185,11 @@ def _interval(sample: NDArray[Any], statistic: Callable[..., Any], size: int) ->
     return interval.low, interval.high
 
 
-def _of(bound: Any, value: Any) -> Any:
-    return value if bound is None else bound
-
-
-def _estimate(value: Any, low: Any, high: Any) -> Estimate:
-    return {"value": float(value), "low": float(low), "high": float(high)}
+def _estimate(value: float, interval: Interval) -> Estimate:
+    low, high = interval
+    # Ends are values that were seen, or sums of some: not always around the middle of all.
+    return {
+        "value": float(value),
+        "low": None if low is None else float(min(low, value)),
+        "high": None if high is None else float(max(high, value)),
+    }

@@ -5,23 +5,24 @@ Contestants are letters in tables and plots, as their names may be long; `legend
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.harness.report import ORDER, Report
-from benchmarks.harness.scenarios import MULTI, OFFLINE, SCENARIOS, SERVER
-from benchmarks.harness.statistics import Estimate
+from benchmarks.harness.scenarios import MULTI, SCENARIOS, SERVER
 
 NONE = "-"
 MASKS = {"rle": "as RLE", "bitmaps": "as bitmaps", "none": "not pasted"}
 ABREAST = 3
 """Contestants in a table of stages, so that it fits a terminal."""
 READING = (
-    "Below a figure stands the interval that holds it with 95 % confidence, resampled turn by "
-    "turn. A percentile is told where at least one call is expected beyond it. Stages are medians; "
-    "their shares are of the time of all pictures, and the sum's is that of the latencies. A ratio "
-    "is how many times as long the first takes, pair by pair; below 1 it is faster."
+    "Below a figure stands the interval that holds it with 95 % confidence, as far as the run "
+    "tells: a + in the place of its upper end says that it may be higher, and fewer than six turns "
+    "tell none. A percentile is told where at least one call is expected beyond it. Stages are "
+    "medians; their shares are of the time of all pictures, and the sum's is that of the "
+    "latencies. A ratio is how many times as long the first takes, pair by pair; below 1 it is "
+    "faster."
 )
 
 
@@ -65,6 +66,7 @@ def legend(report: Report) -> Iterator[tuple[str, str, str]]:
             f"on the device {_bytes(memory['device'])}" if memory.get("device") else "",
             f"{_count(sum(one['objects']), 'object')} in {_count(len(one['objects']), 'picture')}",
             _same(one["agreement"]),
+            "" if one["steady"] else "times were not steady after warming up",
             f"model {one['model_sha256'][:12]}" if one["model_sha256"] else "",
         ]
         yield of[one["name"]], one["name"], ", ".join(filter(None, told))
@@ -94,7 +96,8 @@ def latency(report: Report, scenario: str) -> Table:
         table.rows.append(
             [Cell(of[entry["contestant"]]), *cells, done, Cell(str(entry["queries"]))]
         )
-        table.notes += _notes(entry, of[entry["contestant"]])
+        pictures = len(report["settings"]["pictures"])
+        table.notes += _notes(entry, of[entry["contestant"]], pictures)
     return table
 
 
@@ -136,10 +139,18 @@ def comparison(report: Report) -> Table | None:
         table.rows.append(
             [
                 Cell(f"{of[one['other']]} / {of[one['base']]}"), Cell(one["scenario"]),
-                *(Cell(f"{ratio[part]:.3f}") for part in ("value", "low", "high")),
+                *(
+                    Cell(NONE if ratio[part] is None else f"{ratio[part]:.3f}")
+                    for part in ("value", "low", "high")
+                ),
                 Cell(str(one["pairs"])),
             ]
         )  # fmt: skip
+        if one["scenario"] == SERVER and one["of"] == "picture":
+            table.notes.append(
+                f"{of[one['other']]} / {of[one['base']]}, {SERVER}: of the time spent on a "
+                "picture, as latencies of a rate that is not kept up tell how long that lasted."
+            )
     return table
 
 
@@ -199,7 +210,7 @@ def _title(report: Report, scenario: str) -> str:
     return f"{scenario}: {SCENARIOS[scenario]}{more.get(scenario, '')}"
 
 
-def _notes(entry: dict[str, Any], letter: str) -> Iterator[str]:
+def _notes(entry: dict[str, Any], letter: str, pictures: int) -> Iterator[str]:
     if entry["sustained"] is False:
         yield (
             f"{letter} does not keep up with {entry['rate']:g} pictures a second: the queue grows "
@@ -208,15 +219,20 @@ def _notes(entry: dict[str, Any], letter: str) -> Iterator[str]:
     if entry["energy_joules_per_picture"]:
         told = [f"{n} {_short(j)} J" for n, j in entry["energy_joules_per_picture"].items()]
         yield f"{letter}, energy of a picture, the idle machine's included: {', '.join(told)}."
-    if entry["scenario"] == OFFLINE and entry["turns"] == 1:
-        yield f"{letter} had one turn: no interval can be told."
+    if entry["distinct_pictures"] < pictures:
+        yield f"{letter} has seen {entry['distinct_pictures']} of {pictures} pictures."
 
 
-def _figure(found: Estimate | dict[str, float] | None, times: float = 1.0) -> Cell:
+def _figure(found: Mapping[str, Any] | None, times: float = 1.0) -> Cell:
     if found is None:
         return Cell(NONE)
-    value, low, high = (found[part] * times for part in ("value", "low", "high"))
-    return Cell(_short(value), f"{_short(low)} to {_short(high)}" if low != high else "")
+    value, low, high = (
+        None if found[part] is None else _short(found[part] * times)
+        for part in ("value", "low", "high")
+    )
+    if low is None or low == high:
+        return Cell(str(value))
+    return Cell(str(value), f"{low}+" if high is None else f"{low} to {high}")
 
 
 def _short(value: float) -> str:

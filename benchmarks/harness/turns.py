@@ -13,15 +13,15 @@ from statistics import median
 from typing import Any, Protocol
 
 from benchmarks.harness.process import WorkerError
-from benchmarks.harness.scenarios import MULTI, OFFLINE, SERVER, WORKERS, Samples
+from benchmarks.harness.scenarios import MULTI, OFFLINE, SERVER, WAIT, WORKERS, Samples
 from benchmarks.harness.sensors import Sensors
 
 TURN = 0.3
 """Seconds of a turn, if a query is not longer than that."""
 LEAST_TURNS = 6
 """Of each contestant, as long as there are queries enough: fewer pairs cannot tell 95 %."""
-LEAST = {OFFLINE: 3 * WORKERS, SERVER: 10}
-"""Queries of a turn: offline threads have to get out of step, a queue to have time to grow."""
+LEAST = {OFFLINE: 2 * WORKERS, SERVER: 10}
+"""Queries of a turn: offline threads have to take turns, a queue to have time to grow."""
 FEW = 4
 """Queries of a turn from which on the first would count too much: others had the caches."""
 
@@ -78,6 +78,11 @@ class Turn:
             return self.samples.seconds / self.samples.pictures
         return median(self.samples.latencies)
 
+    def busy(self) -> float:
+        """Seconds that were spent on a picture: not those in which it waited."""
+        stages = self.samples.stages
+        return sum(v for one in stages for n, v in one.items() if n != WAIT) / len(stages)
+
 
 Turns = dict[str, list[Turn]]
 """By contestant; turn k of one was beside turn k of another."""
@@ -122,7 +127,7 @@ def measure(
             size = sizes[runner.name][number]
             options = _options(scenario, size, load)
             options["first"] = sum(sizes[runner.name][:number])
-            settle = int(len(each) > 1 and size > FEW and scenario != SERVER)
+            settle = int(len(each) > 1 and size > FEW and scenario not in (OFFLINE, SERVER))
             turn = Turn(time.perf_counter() - begin, Samples())
             try:
                 if sensors is None:
@@ -134,6 +139,7 @@ def measure(
                 failed[runner.name] = str(error)
                 alive.remove(runner)
                 continue
+            turn.samples.uncounted += settle
             turns.setdefault(runner.name, []).append(turn)
         tick((number + 1) / rounds)
     return failed

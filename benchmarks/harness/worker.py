@@ -86,9 +86,10 @@ class _Served:
             answers.append({name: values.tolist() for name, values in rows.items()})
         return {"answers": answers}
 
-    def warm_up(self, most_seconds: float) -> dict[str, int]:
+    def warm_up(self, most_seconds: float) -> dict[str, Any]:
         """Run until times are steady."""
-        return {"calls": self._scenarios.warm_up(self._once, most_seconds)}
+        calls, steady = self._scenarios.warm_up(self._once, most_seconds)
+        return {"calls": calls, "steady": steady}
 
     def run(self, scenario: str, options: dict[str, Any], settle: int = 0) -> dict[str, Any]:
         """A scenario's function, and what happened.

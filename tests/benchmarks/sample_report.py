@@ -67,7 +67,7 @@ def make(
                 "name": name, "model": name, "commit": None, "opening": {},
                 "model_sha256": "0" * 64, "backend": "onnxruntime cpu",
                 "card": {"task": "proposals", "architecture": "small", "precision": "fp32"},
-                "open_seconds": 0.2, "warm_up_calls": 10, "objects": [24],
+                "open_seconds": 0.2, "warm_up_calls": 10, "steady": True, "objects": [24],
                 "agreement": {"objects": 24, "found_again": 23, "box": 0.12, "score": 1e-4}
                 if k
                 else None,
@@ -83,5 +83,5 @@ def make(
             for seed, (name, seconds) in enumerate(names.items())
         }
         made["results"] += [reports.result(n, scenario, t, LOAD) for n, t in these.items()]
-        made["comparisons"] += reports.comparisons(scenario, these)
+        made["comparisons"] += reports.comparisons(scenario, these, LOAD)
     return made

@@ -45,7 +45,14 @@ def test_noise_does_not_fail() -> None:
     for entry in newer["results"]:
         entry["latency"]["p50"]["low"] = 0.049
         entry["throughput"]["high"] = 21.0
-    assert baseline.judge(OLDER, newer, 1.1).breaches == []
+    judged = baseline.judge(OLDER, newer, 1.1)
+    assert judged.breaches == []
+    assert len(judged.warnings) == 4
+    assert all("may be chance" in line for line in judged.warnings)
+    for entry in newer["results"]:  # too few turns for an interval
+        entry["latency"]["p50"]["low"] = entry["throughput"]["high"] = None
+    judged = baseline.judge(OLDER, newer, 1.1)
+    assert (len(judged.breaches), len(judged.warnings)) == (0, 4)
 
 
 def test_a_rate_that_was_kept_up() -> None:
@@ -54,29 +61,51 @@ def test_a_rate_that_was_kept_up() -> None:
     slow["results"][3]["sustained"] = False
     (breach,) = baseline.judge(OLDER, slow, 1.1).breaches
     assert breach == "a.onnx, server at 10.0 a second: it kept up with that in the baseline"
-    assert baseline.judge(slow, OLDER, 1.1).breaches == []
+    waited = copy.deepcopy(OLDER)
+    waited["results"][3]["latency"]["p50"] = {"value": 9.0, "low": 9.0, "high": 9.0}
+    assert baseline.judge(slow, waited, 1.1).breaches == []
     longer = copy.deepcopy(slow)
     longer["results"][3]["latency"]["p50"] = {"value": 9.0, "low": 9.0, "high": 9.0}
     assert baseline.judge(slow, longer, 1.1).breaches == []
 
 
 def test_what_makes_it_doubtful_is_told() -> None:
-    """Another machine or setting is a warning; nothing in common is a failure."""
+    """Another machine is compared if that is asked for; nothing in common is a failure."""
     newer = copy.deepcopy(OLDER)
     newer["environment"]["cpu"]["name"] = "Another one"
-    newer["settings"]["output"] = "bitmaps"
     newer["results"][3]["rate"] = 5.0
-    judged = baseline.judge(OLDER, newer, 1.1)
+    judged = baseline.judge(OLDER, newer, 1.1, any_machine=True)
     assert judged.compared == 3
     assert judged.breaches == []
     assert judged.warnings == [
         "the baseline's CPU is A processor, and here Another one",
-        "the baseline's output is rle, and here bitmaps",
         "the baseline has no a.onnx, server at 5.0 a second",
         "a.onnx, server at 10.0 a second was not measured now",
     ]
     (breach,) = baseline.judge(OLDER, sample_report.make({"b.onnx": 0.05}), 1.1).breaches
     assert "none of the results" in breach
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    """Another machine, and other work, whatever the figures are."""
+    newer = copy.deepcopy(OLDER)
+    newer["environment"]["cpu"]["name"] = "Another one"
+    newer["settings"]["output"] = "bitmaps"
+    judged = baseline.judge(OLDER, newer, 1.1)
+    assert judged.breaches == [
+        "the baseline's CPU is A processor, and here Another one; measure it here, or give "
+        "--any-machine",
+        "the baseline's output is rle, and here bitmaps; give the same",
+    ]
+    assert judged.compared == 0
+    assert len(baseline.judge(OLDER, newer, 1.1, any_machine=True).breaches) == 1
+
+
+def changed(**figures: object) -> str:
+    """A report whose first p50 has other figures."""
+    report = copy.deepcopy(OLDER)
+    report["results"][0]["latency"]["p50"].update(figures)
+    return json.dumps(report)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +119,13 @@ def test_what_makes_it_doubtful_is_told() -> None:
         (json.dumps(OLDER | {"version": None}), "reads up to"),
         (json.dumps(OLDER | {"results": [{"scenario": "offline"}]}), "lacks parts"),
         (json.dumps(OLDER | {"environment": 3}), "lacks parts"),
+        (changed(value=float("nan")), "damaged"),
+        ("[" * 100_000, "damaged"),
+        (changed(high="0.1"), "lacks parts"),
+        (changed(value=0), "lacks parts"),
+        (changed(value=True), "lacks parts"),
+        (changed(low=10**400), "lacks parts"),
+        (json.dumps(OLDER).replace('"high"', '"hihg"'), "lacks parts"),
     ],
 )
 def test_what_is_no_baseline(tmp_path: Path, content: str | None, said: str) -> None:

@@ -44,6 +44,33 @@ def test_a_picture_behind_a_stall_has_waited(clock: Clock, monkeypatch: pytest.M
     assert sum(seconds > 0.1 for seconds in samples.latencies) == 23
 
 
+def test_a_rate_is_not_exceeded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick pictures do not make more of them: the time until the next one is due counts."""
+    monkeypatch.setattr(scenarios, "time", clock)
+    samples = scenarios.server(sleeper(0.001, clock), 10, rate=20.0)
+    assert samples.pictures / samples.seconds == pytest.approx(20.0)
+
+
+def test_offline_time_runs_while_all_threads_are_busy() -> None:
+    """Of 20 ms that only one can have at a time and 20 others, 50 pictures a second are done."""
+    alone = threading.Lock()
+
+    def once(k: int) -> dict[str, float]:
+        time.sleep(0.01)
+        with alone:
+            time.sleep(0.02)
+        time.sleep(0.01)
+        return {"network": 0.04}
+
+    done = []
+    for _ in range(5):  # the machine may have other work in some of them
+        samples = scenarios.offline(once, 4)
+        assert samples.pictures == len(samples.latencies) == len(samples.stages) == 4
+        assert samples.uncounted == 4
+        done.append(samples.pictures / samples.seconds)
+    assert 46 < max(done) < 54
+
+
 def test_what_waits_when_time_is_up_is_told(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate that cannot be kept up ends in time; the queue is counted with what it has waited."""
     monkeypatch.setattr(scenarios, "time", clock)
@@ -89,6 +116,13 @@ def test_several_at_once() -> None:
 def test_warm_up_ends_when_times_are_steady(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow first calls are waited for; time that is up ends it too."""
     monkeypatch.setattr(scenarios, "time", clock)
-    first = scenarios.warm_up(lambda k: sleeper(0.05 if k < 5 else 0.01, clock)(k))
-    assert first == 15
-    assert scenarios.warm_up(sleeper(0.02, clock), most_seconds=0.05, near=-1.0) == 3
+    naps = iter([0.05] * 5 + [0.01] * 10)
+    seen: list[int] = []
+
+    def once(k: int) -> dict[str, float]:
+        seen.append(k)
+        return sleeper(next(naps), clock)(k)
+
+    assert scenarios.warm_up(once) == (15, True)
+    assert set(seen) == {0}  # pictures of several sizes are never equally fast
+    assert scenarios.warm_up(sleeper(0.02, clock), most_seconds=0.05, near=-1.0) == (3, False)

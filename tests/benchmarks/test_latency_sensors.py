@@ -53,7 +53,8 @@ def test_a_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "name").write_text("package-0\n")
     throttled = tmp_path / "count"
     monkeypatch.setattr(sensors, "RAPL", tmp_path)
-    monkeypatch.setattr(sensors, "THROTTLED", str(throttled))
+    throttled.write_text("0\n")
+    monkeypatch.setattr(sensors, "THROTTLED", {"CPU: temperature": str(throttled)})
     found = sensors.Sensors()
 
     def around(before: int, after: int, slowed: int) -> dict[str, float]:
@@ -66,9 +67,11 @@ def test_a_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert around(1_000_000, 3_500_000, 0) == {"CPU package-0": 2.5}
     assert around(9_000_000, 1_000_000, 0) == {}
-    assert not found.throttled
+    assert found.throttled == set()
     around(0, 0, 4)
     assert found.throttled == {"CPU: temperature"}
+    throttled.unlink()
+    assert sensors.Sensors().throttled is None or sensors.Sensors()._handles
 
 
 def test_energy_of_a_picture() -> None:
@@ -76,6 +79,8 @@ def test_energy_of_a_picture() -> None:
     samples = Samples([0.1] * 4, [{"network": 0.1}] * 4, [0.0] * 4, 0.4, 4)
     turns = [Turn(0, samples, {"x": 8.0}), Turn(1, samples, {}), Turn(2, samples, {"x": 4.0})]
     assert result("a", SINGLE, turns, Load())["energy_joules_per_picture"] == {"x": 1.5}
+    samples.uncounted = 2  # before and after these; the counters have seen them
+    assert result("a", SINGLE, turns, Load())["energy_joules_per_picture"] == {"x": 1.0}
     assert result("a", SINGLE, turns[1:2], Load())["energy_joules_per_picture"] is None
 
 

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.harness.report import comparisons, result
 from benchmarks.harness.scenarios import SINGLE, Samples
 from benchmarks.harness.statistics import per_second, percentiles, quantiles
+from benchmarks.harness.statistics import ratio as of_pairs
 from benchmarks.harness.turns import LEAST_TURNS, TURN, Load, Turns, measure
 
 
@@ -54,7 +55,7 @@ def ratio(seed: int, times: float, seconds: float) -> dict[str, float]:
     turns: Turns = {}
     both = [Simulated("a", machine, 0.01), Simulated("b", machine, 0.01 * times)]
     assert measure(SINGLE, both, Load(seconds=seconds), turns) == {}
-    (found,) = comparisons(SINGLE, turns)
+    (found,) = comparisons(SINGLE, turns, Load())
     pairs = max(LEAST_TURNS, round(seconds / TURN))
     assert (found["base"], found["other"], found["pairs"]) == ("a", "b", pairs)
     return found["ratio"]
@@ -105,11 +106,52 @@ def test_long_runs_are_told_soon() -> None:
 
 
 def test_few_turns() -> None:
-    """One turn has no interval; turns that are the same have one of no width."""
-    for turns in ([[0.1, 0.2, 0.3]], [[0.2], [0.2]]):
+    """Fewer than six have no interval; turns that are the same have one of no width."""
+    for turns in ([[0.1, 0.2, 0.3]], [[0.2]] * 5):
         (middle,) = quantiles(turns, [50])
-        assert middle == {"value": 0.2, "low": 0.2, "high": 0.2}
-    assert per_second([3, 3], [1.5, 1.5]) == {"value": 2.0, "low": 2.0, "high": 2.0}
+        assert middle == {"value": 0.2, "low": None, "high": None}
+    (middle,) = quantiles([[0.2]] * 6, [50])
+    assert middle == {"value": 0.2, "low": 0.2, "high": 0.2}
+    assert per_second([3] * 5, [1.5] * 5) == {"value": 2.0, "low": None, "high": None}
+    assert per_second([3] * 6, [1.5] * 6) == {"value": 2.0, "low": 2.0, "high": 2.0}
+
+
+def test_the_ratios_interval_is_the_sign_tests() -> None:
+    """Worked by hand: all of six, the second to the eighth of nine; of five there is none."""
+    ones = [1.0] * 9
+    ratios = [9.0, 1.0, 2.0, 8.0, 3.0, 7.0, 4.0, 6.0, 50.0]
+    assert of_pairs(ratios, ones) == {"value": 6.0, "low": 2.0, "high": 9.0}
+    assert of_pairs(ratios[:6], ones[:6]) == {"value": 5.0, "low": 1.0, "high": 9.0}
+    assert of_pairs(ratios[:5], ones[:5]) == {"value": 3.0, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("number", "each", "percentile"),
+    [(6, 20, 50), (6, 50, 90), (36, 1, 90), (33, 31, 99), (33, 31, 99.9), (12, 20, 50)],
+)
+def test_intervals_hold_what_they_should(number: int, each: int, percentile: float) -> None:
+    """In 90 of 100 samples and more, of few turns and of tails too; an open end holds all."""
+
+    def turns(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+        return [rng.lognormal(0.05 * rng.normal(), 0.1, each) for _ in range(count)]
+
+    many = np.concatenate(turns(np.random.default_rng(99), 200_000 // each))
+    truth = np.percentile(many, percentile)
+    held = 0
+    for seed in range(100):
+        (found,) = quantiles(turns(np.random.default_rng(seed), number), [percentile])
+        assert found["low"] is not None
+        held += found["low"] <= truth and (found["high"] is None or truth <= found["high"])
+    assert held >= 90
+
+
+def test_a_tail_that_was_not_seen_is_open() -> None:
+    """A hundred calls do not tell how slow the slowest of a thousand is."""
+    rng = np.random.default_rng(0)
+    p50, p99 = quantiles(rng.exponential(size=(100, 1)).tolist(), [50, 99])
+    assert p50["high"] is not None
+    assert p99["high"] is None
+    assert p99["low"] < p99["value"]
 
 
 def test_throughput_is_of_all_turns_together() -> None:

@@ -15,9 +15,9 @@ from virtual_time import Clock
 
 from benchmarks.harness import scenarios
 from benchmarks.harness.process import WorkerError
-from benchmarks.harness.report import result
+from benchmarks.harness.report import comparisons, result
 from benchmarks.harness.scenarios import MULTI, OFFLINE, SERVER, SINGLE, Samples
-from benchmarks.harness.turns import LEAST, LEAST_TURNS, TURN, Load, Turns, measure, plan
+from benchmarks.harness.turns import LEAST, LEAST_TURNS, TURN, Load, Turn, Turns, measure, plan
 from engine import Segmenter
 from engine.backends.fake import FakeBackend
 from engine.stages import measured
@@ -28,10 +28,12 @@ class Here:
 
     def __init__(self, name: str, once: Callable, dies_at: int | None = None) -> None:
         self.name, self.once, self.calls, self.dies_at = name, once, 0, dies_at
+        self.settled: list[int] = []
 
     def run(self, scenario: str, settle: int = 0, **options: object) -> Samples:
         """The scenario's own function."""
         self.calls += 1
+        self.settled.append(settle)
         if self.calls == self.dies_at:
             raise WorkerError(f"{self.name}: its process ended with 1 (out of memory)")
         for k in range(settle):
@@ -137,6 +139,74 @@ def test_how_much_is_measured() -> None:
                 assert min(sizes) >= min(count, LEAST.get(scenario, 1))
         (sizes,) = plan(scenario, {"a": 2.0}, Load(seconds=1.0)).values()
         assert len(sizes) == LEAST_TURNS
+
+
+def test_who_comes_after_another_settles() -> None:
+    """One call more, told as not counted, where a turn is long enough for it to matter."""
+    once = lambda k: time.sleep(0.001) or {"network": 0.001}  # noqa: E731
+    for scenario, number, size, settles in (
+        (SINGLE, 2, 5, 1), (SINGLE, 2, 4, 0), (SINGLE, 1, 5, 0), (OFFLINE, 2, 5, 0),
+        (SERVER, 2, 10, 0),
+    ):  # fmt: skip
+        runners = [Here(name, once) for name in "ab"[:number]]
+        turns: Turns = {}
+        measure(scenario, runners, Load(count=6 * size, rate=500.0), turns)
+        probes = int(scenario != SERVER)
+        assert runners[0].settled == [1] * probes + [settles] * 6
+        counted = {turn.samples.uncounted for turn in turns["a"]}
+        assert counted == ({4} if scenario == OFFLINE else {settles})
+
+
+def test_a_servers_turns_are_long() -> None:
+    """A sixth of the time each, so that a queue that grows is seen growing."""
+    assert plan(SERVER, {"a": 1 / 30}, Load(seconds=12.0, rate=30.0)) == {"a": [60] * 6}
+
+
+@pytest.mark.parametrize("seconds", [5.0, 20.0])
+def test_the_ratio_of_what_does_not_keep_up(
+    seconds: float, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the time spent on a picture: how long the others waited says how long it lasted."""
+    monkeypatch.setattr(scenarios, "time", clock)
+
+    def takes(seconds: float) -> Callable:
+        return lambda k: clock.sleep(seconds) or {"network": seconds}
+
+    turns: Turns = {}
+    load = Load(seconds=seconds, rate=30.0)
+    measure(SERVER, [Here("a", takes(0.03)), Here("b", takes(0.036))], load, turns)
+    (found,) = comparisons(SERVER, turns, load)
+    assert found["ratio"]["value"] == pytest.approx(1.2)
+    assert found["of"] == "picture"
+    turns = {}
+    measure(SERVER, [Here("a", takes(0.02)), Here("b", takes(0.03))], load, turns)
+    (found,) = comparisons(SERVER, turns, load)
+    assert found["ratio"]["value"] == pytest.approx(1.5)
+    assert found["of"] == "query"
+
+
+def test_offline_is_compared_by_its_throughput() -> None:
+    """Not by latencies, which say nothing where several are done at once."""
+    turns: Turns = {}
+    for name, seconds in (("a", 1.0), ("b", 1.5)):
+        samples = Samples([9.0] * 4, [{"network": 9.0}] * 4, [0.0] * 4, seconds, 4)
+        turns[name] = [Turn(0.0, samples)] * 6
+    (found,) = comparisons(OFFLINE, turns, Load())
+    assert found["ratio"]["value"] == pytest.approx(1.5)
+
+
+def test_queries_and_pictures() -> None:
+    """A query's stages are its slowest picture's; who left some waiting did not keep up."""
+    stages = [{"network": 1.0}, {"network": 0.5}]
+    samples = Samples([1.0], stages, [0.0], 1.0, 2)
+    assert result("a", MULTI, [Turn(0.0, samples)], Load())["stage_sum_share"] == 1.0
+    left = Samples([0.001, 5.0], [{"network": 0.001}], [0.0, 0.0], 1.0, 1, unanswered=1)
+    entry = result("a", SERVER, [Turn(0.0, left)], Load(rate=1.0, pictures=3))
+    assert (entry["sustained"], entry["unanswered"]) == (False, 1)
+    assert entry["distinct_pictures"] == 1
+    assert entry["samples"]["turns"] == [
+        {"queries": 2, "pictures": 1, "unanswered": 1, "seconds": 1.0}
+    ]
 
 
 def test_a_rate_that_is_too_high_is_told() -> None:
