@@ -7,7 +7,6 @@ NaN in a polygon takes all memory, run lengths that are cut short read what lies
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from engine.picture import MAX_PIXELS, Picture, read_picture
 
 MAX_FILE_BYTES = 1 << 31
 COCO_KEYPOINTS = 17
+LARGEST = 1e18
+"""Of coordinates and areas; JSON's integers may have any number of digits."""
 
 
 @dataclass(frozen=True)
@@ -220,14 +221,16 @@ def _mask_problem(form: Any, size: tuple[int, int]) -> str:
         return "" if form else "segmentation has no polygon"
     if not isinstance(form, dict) or form.get("size") != list(size):
         return f"segmentation is neither polygons nor run lengths of {size[0]} x {size[1]}"
-    counts = form.get("counts")
+    counts: Any = form.get("counts")
     if isinstance(counts, str):
         runs = run_lengths(counts)
-    elif isinstance(counts, list) and all(type(run) is int for run in counts):
+    elif _are_numbers(counts) and all(type(run) is int for run in counts):
         runs = np.array(counts, np.int64)
     else:
         runs = np.zeros(0, np.int64)
-    if not len(runs) or runs.min() < 0 or runs.sum() != size[0] * size[1]:
+    pixels = size[0] * size[1]
+    # None above the whole, or their sum may go round and look right.
+    if not len(runs) or runs.min() < 0 or runs.max() > pixels or runs.sum() != pixels:
         return f"segmentation has run lengths that do not fill {size[0]} x {size[1]} pixels"
     return ""
 
@@ -256,5 +259,5 @@ def run_lengths(text: str) -> NDArray[np.int64]:
 
 def _are_numbers(values: Any) -> bool:
     return isinstance(values, list) and all(
-        type(v) in (int, float) and math.isfinite(v) for v in values
+        type(v) in (int, float) and -LARGEST <= v <= LARGEST for v in values
     )

@@ -77,7 +77,10 @@ DAMAGES: dict[str, tuple[Callable[[dict], Any], str]] = {
     "box": (_object(bbox=[1, 2, 3]), r"\(number 1\) whose bbox is \[1, 2, 3\] and should be"),
     "box inside out": (_object(bbox=[1, 2, -3, 4]), "bbox is"),
     "box nowhere": (_object(bbox=[1, float("nan"), 3, 4]), "bbox is"),
+    "box beyond floats": (_object(bbox=[1, 2, 3, 10**400]), "bbox is"),
+    "box beyond pictures": (_object(bbox=[-2e18, 2, 3, 4]), "bbox is"),
     "area": (_object(area=None), "area is None and should be"),
+    "area beyond floats": (_object(area=10**400), "area is 1000.* and should be"),
     "crowd": (_object(iscrowd=2), "iscrowd is 2"),
     "points": (_object(keypoints=[1, 2]), "keypoints should be"),
     "fewer points": (_object(keypoints=[1, 2, 2]), "different numbers of keypoints"),
@@ -93,6 +96,13 @@ DAMAGES: dict[str, tuple[Callable[[dict], Any], str]] = {
     ),
     "runs too short": (
         _object(segmentation={"size": [HEIGHT, WIDTH], "counts": [5, 5]}), "do not fill",
+    ),
+    "runs beyond integers": (
+        _object(segmentation={"size": [HEIGHT, WIDTH], "counts": [10**400]}), "do not fill",
+    ),
+    "runs that overflow": (
+        _object(segmentation={"size": [HEIGHT, WIDTH], "counts": [1 << 62] * 4 + [HEIGHT * WIDTH]}),
+        "do not fill",
     ),
     "text too short": (
         _object(segmentation={"size": [HEIGHT, WIDTH], "counts": "0"}), "do not fill",
@@ -113,6 +123,32 @@ def test_what_cannot_be_scored_is_refused(damage: str, tmp_path: Path) -> None:
         read_set(path, folder)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_of_runs_whose_sum_goes_round_is_refused(tmp_path: Path) -> None:
+    """Their sum in 64 bits is the picture's, and pycocotools would write far outside it."""
+    # Every second run is longer by a step than the one two before it; the others are level.
+    step, count = (1 << 34) - 1, 46_340
+    left = (1 << 64) + HEIGHT * WIDTH - step * count * (count + 1) // 2
+    first, level = left % count, left // count
+    runs = [first, step, level] + [step, 0] * (count - 1)
+    path, folder = make_set(tmp_path)
+    content = json.loads(path.read_text())
+    text = "".join(map(_compressed, runs))
+    assert run_lengths(text).sum() == HEIGHT * WIDTH
+    _object(segmentation={"size": [HEIGHT, WIDTH], "counts": text})(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(OptionError, match="do not fill"):
+        read_set(path, folder)
+
+
+def _compressed(value: int) -> str:
+    """A number that is not negative, in COCO's compressed text."""
+    text = ""
+    while value > 15:  # the fifth bit of the last character is the sign
+        text += chr(48 + (value & 31 | 32))
+        value >>= 5
+    return text + chr(48 + value)
 
 
 @pytest.mark.parametrize(
