@@ -4,8 +4,8 @@
         --annotations instances.json --images FOLDER --json out/accuracy.json
 
 A model is a file (ONNX or plan) or a folder, and may say how it is to be run, after an @: a
-backend, a device and a precision in any order, as in `model.onnx@openvino,bf16` and
-`model.onnx@cuda:1`. All see the same pictures; the first one is what the others' losses are
+backend, a device, a precision and threads in any order, as in `model.onnx@openvino,bf16` and
+`model.onnx@threads=1`. All see the same pictures; the first one is what the others' losses are
 against, so put the fp32 file first.
 
 Detectors get COCO's AP of boxes, masks and keypoints, DeepMasks AR and AUC of their proposals
@@ -17,7 +17,6 @@ code is 1. The JSON's fields are in `benchmarks/accuracy_report.py`.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +32,7 @@ try:
     from benchmarks.coco_scores import average_precision, average_recall, ground_truth
     from benchmarks.coco_set import CocoSet, read_set, readable
     from benchmarks.findings import found
-    from benchmarks.forms import kind_of
+    from benchmarks.forms import Form, check_threads, parse
     from engine import (
         MaskRTError,
         ModelError,
@@ -41,21 +40,15 @@ try:
         PictureError,
         Segmenter,
     )
-    from engine.backends import BACKENDS, DEVICES, PLAN_SUFFIXES
-    from engine.card import PRECISIONS
+    from engine.backends import PLAN_SUFFIXES
     from engine.files import check_writable, write_aside
     from maskrt.console import console, run_script
 except ModuleNotFoundError as error:
     sys.exit(f"error: the package {error.name} is not installed; pip install 'maskrt[bench]'")
 
 
-@dataclass(frozen=True)
-class Form:
-    """A model as it was given, its file, and of backend, device and precision what was said."""
-
-    text: str
-    path: Path
-    options: dict[str, str] = field(default_factory=dict)
+OPTIONS = ("backend", "device", "precision", "threads")
+"""What may stand after a model's @."""
 
 
 def main(
@@ -78,7 +71,8 @@ def main(
     for name, value in (("--score-threshold", score_threshold), ("--mask-nms", mask_nms)):
         if not 0 <= value <= 1:
             raise OptionError(f"{name} is {value}; give a number from 0 to 1")
-    forms = [parsed(model) for model in models]
+    check_threads(threads)
+    forms = [parse(model, OPTIONS) for model in models]
     if len({form.text for form in forms}) < len(forms):
         raise OptionError(f"models are {', '.join(models)}; name each once")
     if output is not None:
@@ -114,31 +108,6 @@ def main(
         raise kind(f"{' and '.join(problems)}; see above")
 
 
-def parsed(text: str) -> Form:
-    """A model as it was given on the command line.
-
-    Args:
-        text: `FILE` or `FILE@WORD,WORD`; a file whose name has an @ is a file.
-
-    Raises:
-        OptionError: a word that is none of them, or two of a kind.
-    """
-    file, _, words = text.rpartition("@")
-    if not file or Path(text).exists():
-        file, words = text, ""
-    options: dict[str, str] = {}
-    for word in filter(None, words.split(",")):
-        kind = kind_of(word)
-        if kind is None or kind in options:
-            raise OptionError(
-                f"the model {text} has {word!r} after its @; give at most one each of "
-                f"{', '.join(BACKENDS)}; of {', '.join(DEVICES)}, cuda:1; and of "
-                f"{', '.join(PRECISIONS)}"
-            )
-        options[kind] = word
-    return Form(text, Path(file), options)
-
-
 def scored(
     form: Form,
     some: CocoSet,
@@ -153,7 +122,8 @@ def scored(
         form: the model.
         some: pictures, all readable, and objects.
         truth: the same as pycocotools has it.
-        threads: for the layers of an ONNX file's network; None for all cores.
+        threads: for the layers of an ONNX file's network, where the form says none; None for all
+            cores.
         score_threshold: results score at least this.
         mask_nms: of proposals.
 
@@ -164,7 +134,7 @@ def scored(
         PictureError: a picture that it does not take.
     """
     threads = None if form.path.suffix in PLAN_SUFFIXES else threads
-    with Segmenter(form.path, threads=threads, **form.options) as segmenter:
+    with Segmenter(form.path, **({"threads": threads} | form.options)) as segmenter:
         outcome, results = found(segmenter, some, form.text, score_threshold, mask_nms)
         outcome.precision = form.options.get("precision", outcome.precision)
     for kind in outcome.metrics:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.forms import kind_of
-from engine.errors import OptionError
+from benchmarks import forms
 
 OPTIONS = ("backend", "device", "threads", "precision", "commit")
 
@@ -51,31 +50,13 @@ def parse(texts: list[str]) -> list[Contestant]:
         texts: one each; the same text twice is a comparison of a model with itself.
 
     Raises:
-        OptionError: an option that there is not, or a number that is none.
+        OptionError: as of `benchmarks.forms.parse`.
     """
     found: list[Contestant] = []
     for text in texts:
-        path, _, options = text.partition("@")
-        chosen: dict[str, str] = {}
-        for option in filter(None, options.split(",")):
-            name, equals, value = option.partition("=")
-            if not equals:  # a word that says by itself what it is
-                name, value = kind_of(option) or "", option
-            if name not in OPTIONS or not value:
-                raise OptionError(
-                    f"{text} has the option {option!r}; write MODEL@openvino,bf16 or "
-                    f"MODEL@name=value,name=value with names among {', '.join(OPTIONS)}"
-                )
-            chosen[name] = value
-        threads = chosen.pop("threads", None)
-        if threads is not None and not (threads.isdecimal() and int(threads) > 0):
-            raise OptionError(f"{text} has {threads} threads; give a whole number from 1 on")
-        name = Path(path).name + (f"@{options}" if options else "")
+        form = forms.parse(text, OPTIONS)
+        name = form.path.name + (f"@{form.how}" if form.how else "")
         twins = sum(one.name.partition(" #")[0] == name for one in found)
-        found.append(
-            Contestant(
-                f"{name} #{twins + 1}" if twins else name, Path(path),
-                threads=None if threads is None else int(threads), **chosen,
-            )
-        )  # fmt: skip
+        name = f"{name} #{twins + 1}" if twins else name
+        found.append(Contestant(name, form.path, **form.options))
     return found

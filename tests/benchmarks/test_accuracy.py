@@ -68,34 +68,14 @@ def test_the_report_has_numbers_or_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "path", "options"),
-    [
-        ("a.onnx", "a.onnx", {}),
-        ("a.onnx@openvino,bf16", "a.onnx", {"backend": "openvino", "precision": "bf16"}),
-        ("x@y/a.onnx@cuda:1", "x@y/a.onnx", {"device": "cuda:1"}),
-        ("a@cpu,onnxruntime", "a", {"backend": "onnxruntime", "device": "cpu"}),
-    ],
-)
-def test_a_model_says_how_it_is_run(text: str, path: str, options: dict) -> None:
-    """A file, and after the last @ words that each can be one thing only."""
-    assert accuracy.parsed(text) == accuracy.Form(text, Path(path), options)
-
-
-def test_a_file_may_have_an_at_in_its_name(tmp_path: Path) -> None:
-    """What is there is meant."""
-    path = tmp_path / "a@cuda"
-    path.touch()
-    assert accuracy.parsed(str(path)).options == {}
-
-
-@pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
         ({"models": ["a.onnx@tensorflow"]}, OptionError, "has 'tensorflow' after its @"),
-        ({"models": ["a.onnx@cpu,cuda"]}, OptionError, "has 'cuda' after its @; give at most"),
+        ({"models": ["a.onnx@commit=HEAD"]}, OptionError, "has 'commit=HEAD' after its @; give"),
         ({"models": ["a.onnx", "a.onnx"]}, OptionError, "name each once"),
         ({"mask_nms": 2}, OptionError, "--mask-nms is 2"),
         ({"score_threshold": -1}, OptionError, "--score-threshold is -1"),
+        ({"threads": 10**20}, OptionError, "--threads is 100000000000000000000; give 1 to 1024"),
         ({"limit": 0}, OptionError, "--limit is 0"),
         ({"output": Path("nowhere/a.json")}, OutputError, "cannot write nowhere/a.json: No such"),
         ({"output": ROOT}, OutputError, "it is a folder"),
@@ -122,7 +102,7 @@ def test_the_command_end_to_end(exported: Path, tmp_path: Path) -> None:
     half, junk = tmp_path / "half.onnx", tmp_path / "junk.onnx"
     _save_half(exported, half)
     junk.write_text("no model")
-    models = [exported, half, junk, f"{exported}@cuda", tmp_path / "none.engine"]
+    models = [exported, half, junk, f"{exported}@cuda,threads=1", tmp_path / "none.engine"]
     output = tmp_path / "accuracy.json"
     done = subprocess.run(
         [sys.executable, "benchmarks/accuracy.py", *map(str, models), "--annotations", path,
