@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +55,24 @@ def parse(texts: list[str]) -> list[Contestant]:
     Raises:
         OptionError: as of `benchmarks.forms.parse`.
     """
-    found: list[Contestant] = []
-    for text in texts:
-        form = forms.parse(text, OPTIONS)
-        name = form.path.name + (f"@{form.how}" if form.how else "")
-        twins = sum(one.name.partition(" #")[0] == name for one in found)
-        name = f"{name} #{twins + 1}" if twins else name
-        found.append(Contestant(name, form.path, **form.options))
-    return found
+    given = [forms.parse(text, OPTIONS) for text in texts]
+    found: dict[str, Contestant] = {}
+    for form, label in zip(given, _labels([form.path for form in given]), strict=True):
+        name = label + (f"@{form.how}" if form.how else "")
+        # Whatever files are called: one may itself be called "m.onnx #2".
+        free = chain([name], (f"{name} #{number}" for number in count(2)))
+        name = next(one for one in free if one not in found)
+        found[name] = Contestant(name, form.path, **form.options)
+    return list(found.values())
+
+
+def _labels(paths: list[Path]) -> list[str]:
+    """Files' names, behind those of as many folders as tell different files of one name apart."""
+    # Links are not followed: what they are called may be what tells. The first part is the root.
+    whole = [Path(os.path.abspath(path)).parts[1:] for path in paths]
+    ends = Counter(parts[-k:] for parts in set(whole) for k in range(1, len(parts) + 1))
+    labels = []
+    for parts in whole:
+        alone = (parts[-k:] for k in range(1, len(parts)) if ends[parts[-k:]] == 1)
+        labels.append("/".join(next(alone, parts)))
+    return labels
