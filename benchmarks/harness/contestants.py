@@ -22,7 +22,8 @@ class Contestant:
         name: as it is called in reports; no two are the same.
         model: the file.
         backend, device, threads, precision: as `engine.Segmenter` takes them.
-        commit: of this repository, whose runtime is measured; None for the one at hand.
+        commit: of this repository, whose runtime is measured: a revision, which branches and HEAD
+            are too, and in reports its full hash; None for the one at hand.
     """
 
     name: str

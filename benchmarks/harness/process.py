@@ -98,6 +98,19 @@ class Worker:
         self._said.close()
 
 
+def hash_of(commit: str | None) -> str | None:
+    """The full hash of a commit, as branches and HEAD move; None: None.
+
+    Raises:
+        OptionError: there is no such commit.
+        BackendError: there is no git here.
+    """
+    if commit is None:
+        return None
+    said = _git(commit, "rev-parse", "--verify", "--end-of-options", commit + "^{commit}")
+    return said.decode().strip()
+
+
 @contextmanager
 def checkout(commit: str | None) -> Iterator[Path]:
     """This repository's files at a commit, in a folder that is gone afterwards; None: as they are.
@@ -109,7 +122,18 @@ def checkout(commit: str | None) -> Iterator[Path]:
     if commit is None:
         yield ROOT
         return
-    command = ["git", "-C", str(ROOT), "archive", "--format=tar", "--end-of-options", commit]
+    archive = _git(commit, "archive", "--format=tar", "--end-of-options", commit)
+    # Pythons before 3.10.12 and 3.11.4 have no filters; the files are this repository's own.
+    safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(folder, **safely)
+        yield Path(folder)
+
+
+def _git(commit: str, *arguments: str) -> bytes:
+    """What git writes when it is asked about a commit."""
+    command = ["git", "-C", str(ROOT), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
@@ -120,9 +144,4 @@ def checkout(commit: str | None) -> Iterator[Path]:
             f"commit={commit} cannot be read from the repository ({said[-1] if said else 'git'}); "
             "give one that git log shows"
         )
-    # Pythons before 3.10.12 and 3.11.4 have no filters; the files are this repository's own.
-    safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as files:
-            files.extractall(folder, **safely)
-        yield Path(folder)
+    return done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from benchmarks.harness import report as reports
 from benchmarks.harness.answers import Answer, compared
 from benchmarks.harness.contestants import Contestant
 from benchmarks.harness.environment import environment
-from benchmarks.harness.process import Worker, checkout
+from benchmarks.harness.process import Worker, checkout, hash_of
 from benchmarks.harness.report import Report, without_folders
 from benchmarks.harness.sensors import Sensors, memory
 from benchmarks.harness.turns import Load, Turns, measure
@@ -199,8 +199,9 @@ def _measure(
     for one in contestants:
         try:
             with ExitStack() as own:
-                root = own.enter_context(checkout(one.commit))
-                found.open(own.enter_context(Worker(one, root)), pictures)
+                fixed = replace(one, commit=hash_of(one.commit))
+                root = own.enter_context(checkout(fixed.commit))
+                found.open(own.enter_context(Worker(fixed, root)), pictures)
                 stack.push(own.pop_all())
         except MaskRTError as error:
             found.fail(error, one.name)

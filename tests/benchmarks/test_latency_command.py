@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from benchmarks.harness.contestants import Contestant, parse
-from benchmarks.harness.process import ROOT, Worker, WorkerError, checkout
+from benchmarks.harness.contestants import Contestant
+from benchmarks.harness.process import ROOT, Worker, WorkerError, checkout, hash_of
 from benchmarks.harness.report import without_folders
 from engine.errors import OptionError
 
@@ -199,45 +197,6 @@ def test_a_worker_that_says_much_and_one_that_dies() -> None:
             worker.ask("warm_up", most_seconds=1.0)
 
 
-def test_contestants() -> None:
-    """Options after an @; one that comes twice has a number, and a name of its own."""
-    one, two, three = parse(["m/a.onnx", "m/a.onnx", "b.onnx@backend=openvino,threads=2"])
-    (words,) = parse(["b.onnx@openvino,cuda:1,bf16,threads=2,commit=HEAD"])
-    assert (words.backend, words.device, words.precision) == ("openvino", "cuda:1", "bf16")
-    assert words.commit == "HEAD"
-    assert (one.name, two.name) == ("a.onnx", "a.onnx #2")
-    assert three.opening == {
-        "backend": "openvino", "device": None, "threads": 2, "precision": None,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("models", "names"),
-    [
-        (["x/m.onnx", "y/m.onnx"], ["x/m.onnx", "y/m.onnx"]),
-        (["/u/x/m.onnx", "/u/y/m.onnx@cpu", "n.onnx"], ["x/m.onnx", "y/m.onnx@cpu", "n.onnx"]),
-        (["x/m.onnx", "./x/m.onnx@cpu", "z/../x/m.onnx"], ["m.onnx", "m.onnx@cpu", "m.onnx #2"]),
-        (["a/x/m.onnx", "b/x/m.onnx", "y/m.onnx"], ["a/x/m.onnx", "b/x/m.onnx", "y/m.onnx"]),
-        (["/m.onnx", "/x/m.onnx", "/y/x/m.onnx"], ["m.onnx", "x/m.onnx", "y/x/m.onnx"]),
-        (["x/m.onnx", "y/m.onnx"] * 2, ["x/m.onnx", "y/m.onnx", "x/m.onnx #2", "y/m.onnx #2"]),
-        (["m #1.onnx"] * 3, ["m #1.onnx", "m #1.onnx #2", "m #1.onnx #3"]),
-        (["m", "m", "m #2", "m"], ["m", "m #2", "m #2 #2", "m #3"]),
-        (["m #2", "m", "m"], ["m #2", "m", "m #3"]),
-    ],
-)
-def test_names_tell_contestants_apart(models: list[str], names: list[str]) -> None:
-    """No two are the same; of different files of one name, the folders that differ are told."""
-    assert [one.name for one in parse(models)] == names
-
-
-@given(st.lists(st.from_regex(r"(/?[ab]/){0,3}m( #[12])?(@cpu)?", fullmatch=True), max_size=8))
-def test_names_are_unique(models: list[str]) -> None:
-    """Whatever files are called, and nothing of the machine but the folders that differ."""
-    names = [one.name for one in parse(models)]
-    assert len(set(names)) == len(models)
-    assert not any(name.startswith("/") for name in names)
-
-
 def test_a_commit(tmp_path: Path) -> None:
     """Its files lie in a folder for as long as they are needed; what is none is one sentence."""
     if not (ROOT / ".git").exists():
@@ -246,9 +205,36 @@ def test_a_commit(tmp_path: Path) -> None:
         assert (folder / "engine" / "segmenter.py").is_file()
         assert folder != ROOT
     assert not folder.exists()
-    for wrong in ("nosuchcommit", "--output=x"):
+    for wrong in ("nosuchcommit", "--output=x", "--all", "0" * 40):
         with pytest.raises(OptionError, match="give one that git log shows"), checkout(wrong):
             pass
+        with pytest.raises(OptionError, match=f"commit={wrong} cannot be read from the repository"):
+            hash_of(wrong)
+
+
+def test_a_commit_is_kept_as_its_hash(exported: Path, picture: Path, tmp_path: Path) -> None:
+    """HEAD moves, and so do branches: the name says what was asked for, the field what that was."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone: no commits to compare")
+    said = subprocess.run(
+        ["git", "-C", ROOT, "log", "-1", "--format=%H"], capture_output=True, text=True, check=True
+    )
+    head = said.stdout.strip()
+    assert (hash_of("HEAD"), hash_of(head[:12]), hash_of(None)) == (head, head, None)
+    with pytest.raises(OptionError, match="git log shows"):
+        hash_of("HEAD:engine")  # a folder
+    out = tmp_path / "r.json"
+    done = latency(
+        f"{exported}@commit=HEAD", f"{exported}@commit=nosuch", *SINGLE, "--images", picture,
+        "--count", 1, "--json", out,
+    )  # fmt: skip
+    assert done.returncode == 1
+    report = json.loads(out.read_text())
+    (one,) = report["contestants"]
+    assert (one["name"], one["commit"]) == (f"{exported.name}@commit=HEAD", head)
+    (error,) = report["errors"]
+    assert error["contestant"] == f"{exported.name}@commit=nosuch"
+    assert "commit=nosuch cannot be read from the repository" in error["message"]
 
 
 def test_reports_have_no_folders() -> None:
