@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -65,6 +67,14 @@ def parse(texts: list[str]) -> list[Contestant]:
         name = next(one for one in free if one not in found)
         found[name] = Contestant(name, form.path, **form.options)
     return list(found.values())
+
+
+def told(error: Mapping[str, str | None]) -> str:
+    """One of a report's errors in a line: whose it is, if it is anybody's and does not say so."""
+    name, message = error["contestant"], error["message"] or ""
+    # A whole word: "m" is in many a message.
+    said = name is None or re.search(rf"(?<!\S){re.escape(name)}(?![^\s:;,])", message)
+    return message if said else f"{name}: {message}"
 
 
 def _labels(paths: list[Path]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import tables
+from benchmarks.harness.contestants import told
 from benchmarks.harness.report import Report
 from benchmarks.harness.tables import Table
 from engine.files import write_aside
@@ -45,7 +46,7 @@ def lines(report: Report) -> Iterator[str]:
     for name, said in tables.surroundings(report):
         yield f"- {name}: {_plain(said)}"
     for error in report["errors"]:
-        yield f"- error: {_plain(error['message'])}"
+        yield f"- error: {_plain(told(error))}"
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmarks.harness import plots, tables
+from benchmarks.harness.contestants import told
 from benchmarks.harness.report import Report
 from engine.files import write_aside
 
@@ -45,6 +46,7 @@ def render(report: Report) -> str:
         report=report, legend=legend, scenarios=scenarios, comparison=compared,
         ratios=Markup(plots.comparison(report)) if compared else None,
         surroundings=tables.surroundings(report), reading=tables.READING,
+        errors=[told(error) for error in report["errors"]],
     )  # fmt: skip
 
 

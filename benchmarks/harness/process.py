@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerError(MaskRTError):
-    """A contestant cannot be measured; the report goes on without it."""
+    """A contestant cannot be measured; the report, which has its name, goes on without it."""
 
 
 class Worker:
@@ -67,10 +67,10 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise WorkerError(f"{self.name}: its process ended with {self._ended()}")
+            raise WorkerError(f"its process ended with {self._ended()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise WorkerError(f"{self.name}: {answer['error']}")
+            raise WorkerError(answer["error"])
         return answer
 
     def run(self, scenario: str, settle: int = 0, **options: Any) -> Samples:

@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from benchmarks.harness import tables
+from benchmarks.harness.contestants import told
 from benchmarks.harness.report import Report
 from benchmarks.harness.tables import Table
 
@@ -37,7 +38,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     for name, said in tables.surroundings(report):
         yield Text.assemble((f"{name} ", "bold"), said)
     for error in report["errors"]:
-        yield Text.assemble(("error: ", "bold red"), error["message"])
+        yield Text.assemble(("error: ", "bold red"), told(error))
 
 
 def _rows(table: Table, *, short: bool = False) -> Iterator[RenderableType]:

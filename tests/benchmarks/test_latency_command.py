@@ -67,7 +67,10 @@ def test_all_scenarios_and_reports(exported: Path, picture: Path, tmp_path: Path
     assert second["agreement"]["box"] < 0.5
     assert len(report["errors"]) == 2
     assert "broken.png" in report["errors"][0]["message"]
-    assert "nowhere.onnx does not exist" in report["errors"][1]["message"]
+    assert report["errors"][1] == {
+        "contestant": "nowhere.onnx",
+        "message": "the model nowhere.onnx does not exist; give the path of an .onnx file",
+    }
     assert len(report["results"]) == 8
     for entry in report["results"]:
         assert entry["queries"] == 6
@@ -83,6 +86,8 @@ def test_all_scenarios_and_reports(exported: Path, picture: Path, tmp_path: Path
     for word in ("nowhere.onnx does not exist", "broken.png", "B / A", "network"):
         assert word in " ".join(done.stdout.split())
         assert word in out["html"].read_text()
+    for shown in (" ".join(done.stdout.split()), out["html"].read_text(), out["md"].read_text()):
+        assert "nowhere.onnx:" not in shown  # the message has the name
     assert "| network |" in out["md"].read_text()
 
 
@@ -187,13 +192,13 @@ def test_a_worker_dies_with_who_asks() -> None:
 def test_a_worker_that_says_much_and_one_that_dies() -> None:
     """Output that nobody reads stops nothing; a death is told with the last that was said."""
     with Worker(Contestant("a", Path("a.onnx"))) as worker:
-        with pytest.raises(WorkerError, match=r"a: the model .* does not exist"):
+        with pytest.raises(WorkerError, match=r"^the model .* does not exist"):
             worker.ask("open", model="nowhere.onnx", opening={})
         for _ in range(3):
             with pytest.raises(WorkerError):
                 worker.ask("run", scenario="x" * 300_000, options={})
         psutil.Process(worker.pid).kill()
-        with pytest.raises(WorkerError, match="its process ended with -9"):
+        with pytest.raises(WorkerError, match=r"^its process ended with -9"):
             worker.ask("warm_up", most_seconds=1.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.harness.contestants import parse
+from benchmarks.harness.contestants import parse, told
 
 
 def test_contestants() -> None:
@@ -46,3 +46,23 @@ def test_names_are_unique(models: list[str]) -> None:
     names = [one.name for one in parse(models)]
     assert len(set(names)) == len(models)
     assert not any(name.startswith("/") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("contestant", "message", "line"),
+    [
+        (None, "there is no picture", "there is no picture"),
+        ("cut.onnx", "cut.onnx is not an ONNX model", "cut.onnx is not an ONNX model"),
+        ("m.onnx@cpu", "its process ended with -9", "m.onnx@cpu: its process ended with -9"),
+        ("m.onnx@cpu", "m.onnx is none", "m.onnx@cpu: m.onnx is none"),
+        ("m", "the memory is full", "m: the memory is full"),
+        (
+            "m.onnx #2",
+            "cannot read m.onnx #2: it is a folder",
+            "cannot read m.onnx #2: it is a folder",
+        ),
+    ],
+)
+def test_an_error_says_once_whose_it_is(contestant: str | None, message: str, line: str) -> None:
+    """A message often names the model; the others have the contestant in front."""
+    assert told({"contestant": contestant, "message": message}) == line
