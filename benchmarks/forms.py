@@ -14,12 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.backends import BACKENDS, DEVICES
+from engine.backends import BACKENDS, DEVICES, MOST_THREADS
 from engine.card import PRECISIONS
 from engine.errors import OptionError
-
-MOST_THREADS = 1024
-"""More than machines have; far more, and backends end with an error of their own."""
 
 _VALUES = {
     "backend": "|".join(BACKENDS),

@@ -20,6 +20,8 @@ Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 DEVICES = ("cpu", "cuda")
 PLAN_SUFFIXES = (".engine", ".plan", ".trt")
+MOST_THREADS = 1024
+"""More than machines have; far more, and onnxruntime ends with an error of its own."""
 
 
 class Backend(Protocol):
@@ -84,8 +86,10 @@ def open_backend(
     if is_plan != (wanted == "tensorrt"):
         right = "tensorrt" if is_plan else "onnxruntime or openvino"
         raise OptionError(f"backend is {wanted!r}, and {path} is for {right}; leave it out")
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads is {threads}; give 1 or more, or leave it out for all cores")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise OptionError(
+            f"threads is {threads}; give 1 to {MOST_THREADS}, or leave it out for all cores"
+        )
     if precision is not None and wanted != "openvino":
         raise OptionError(
             f"precision is {precision!r}, and {wanted} computes in the file's own; leave it out"

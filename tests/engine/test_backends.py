@@ -66,6 +66,7 @@ def test_options_of_opening(exported: Path) -> None:
         ({"backend": "tflite"}, "no backend 'tflite'"),
         ({"device": "tpu"}, "no device 'tpu'"),
         ({"threads": 0}, "threads is 0"),
+        ({"threads": 10**20}, "give 1 to 1024"),
     ):
         with pytest.raises(OptionError, match=says):
             Segmenter(exported, **options)
