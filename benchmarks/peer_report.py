@@ -99,7 +99,7 @@ class Here:
                 once(options.get("first", 0) + k)
             samples: Samples = getattr(scenarios, scenario)(once, **options)
         except Exception as error:  # whatever it is, the report says so and goes on
-            raise WorkerError(f"{self.name}: {first_line(error)}") from error
+            raise WorkerError(first_line(error)) from error
         return samples
 
     def _once(self, k: int) -> dict[str, float]:
@@ -134,7 +134,7 @@ class Contest:
             "command": without_folders(shlex.join(["python", "benchmarks/peers.py", *command])),
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "interrupted": False,
-            "environment": machine | {"energy": self._sensors.names, "throttled": []},
+            "environment": machine | {"energy": self._sensors.names, "throttled": None},
             "settings": {
                 "scenarios": [SINGLE], "seconds": None, "count": self.load.count,
                 "streams": self.load.streams, "rate": self.load.rate, "output": "bitmaps",
@@ -161,7 +161,7 @@ class Contest:
             count = self.load.pictures
             answers = [opened.found(opened.call(k)) for k in range(count)]
         except Exception as error:  # a compiler that is not there, a runtime's own exception
-            self.fail(f"{form.name}: {first_line(error)}", form.name)
+            self.fail(first_line(error), form.name)
             return
         same = None if self._expected is None else compared(self._expected, answers)
         self._expected = answers if self._expected is None else self._expected
@@ -179,6 +179,7 @@ class Contest:
                 },
                 "open_seconds": seconds,
                 "warm_up_calls": count,
+                "steady": None,
                 "objects": [len(answer["scores"]) for answer in answers],
                 "agreement": same,
                 "memory": None,
@@ -208,8 +209,9 @@ class Contest:
             ]
             for base in [n for n in turns if n.startswith(OURS)] or list(turns)[:1]:
                 first = {base: turns[base]}  # who stands first is who others are compared with
-                self.report["comparisons"] += reports.comparisons(SINGLE, first | turns)
-            self.report["environment"]["throttled"] = sorted(self._sensors.throttled)
+                self.report["comparisons"] += reports.comparisons(SINGLE, first | turns, self.load)
+            why = self._sensors.throttled
+            self.report["environment"]["throttled"] = None if why is None else sorted(why)
 
 
 def table(report: Report, title: str) -> Table:
@@ -240,12 +242,17 @@ def table(report: Report, title: str) -> Table:
     return shown
 
 
-def _cell(found: dict[str, float] | None, times: float, form: str) -> Text:
+def _cell(found: dict[str, Any] | None, times: float, form: str) -> Text:
     """A figure, and its interval below it; of who is compared with itself, nothing."""
     if found is None:
         return Text("")
-    value, low, high = (format(found[part] * times, form) for part in ("value", "low", "high"))
-    return Text.assemble(value, (f"\n{low}-{high}", "dim")) if low != high else Text(value)
+    value, low, high = (
+        None if found[part] is None else format(found[part] * times, form)
+        for part in ("value", "low", "high")
+    )
+    if low is None or low == high:
+        return Text(str(value))
+    return Text.assemble(str(value), (f"\n{low}+" if high is None else f"\n{low}-{high}", "dim"))
 
 
 def _has(name: str) -> bool:

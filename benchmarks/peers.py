@@ -32,6 +32,7 @@ try:
     from rich.progress import Progress
     from rich.text import Text
 
+    from benchmarks.harness.contestants import told
     from benchmarks.harness.report import write
     from benchmarks.harness.tables import legend, surroundings
     from benchmarks.peer_forms import forms
@@ -84,9 +85,10 @@ def main(
             model = network(NAME, list(pictures.values())[:SETTLED])
         chosen = wanted(list(forms(model, list(pictures.values()), Path(folder))), only)
         _measure(contest, chosen)
+    if output is not None:  # first: whatever the terminal does, the file is there
+        write(contest.report, output)
     _tell(contest, list(pictures.values()))
     if output is not None:
-        write(contest.report, output)
         console.print(f"wrote {output}", markup=False)
     if contest.report["interrupted"]:
         raise typer.Exit(130)
@@ -178,7 +180,7 @@ def _tell(contest: Contest, pictures: list[Picture]) -> None:
     for name, said in surroundings(contest.report):
         console.print(Text.assemble((f"{name} ", "bold"), said))
     for error in contest.report["errors"]:
-        console.print(Text.assemble(("error: ", "bold red"), error["message"]))
+        console.print(Text.assemble(("error: ", "bold red"), told(error)))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def legend(report: Report) -> Iterator[tuple[str, str, str]]:
             f"on the device {_bytes(memory['device'])}" if memory.get("device") else "",
             f"{_count(sum(one['objects']), 'object')} in {_count(len(one['objects']), 'picture')}",
             _same(one["agreement"]),
-            "" if one["steady"] else "times were not steady after warming up",
+            "times were not steady after warming up" if one["steady"] is False else "",
             f"model {one['model_sha256'][:12]}" if one["model_sha256"] else "",
         ]
         yield of[one["name"]], one["name"], ", ".join(filter(None, told))
