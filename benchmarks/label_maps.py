@@ -1,29 +1,25 @@
 """Label maps on the disk: PNG files whose values are classes, two folders of them matched by name.
 
-A value is read as it is stored. Other readers turn a palette's numbers into its colours, and the
-values of a file with 1, 2 or 4 bits into shades of 255: labels are lost that way.
+A value is read as it is stored: of a palette its index, not its colour. OpenCV, which reads all
+other pictures here, gives the colours; so Pillow does it.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from engine.errors import OptionError, PictureError
-from engine.picture import MAX_FILE_BYTES, MAX_PIXELS, unreadable
+from engine.picture import unreadable
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, PALETTE = 0, 3
-"""PNG's colour types with one number for each pixel (PNG specification, section 11.2.1)."""
+SHADES = {"L;2": 85, "L;4": 17}
+"""By what Pillow multiplies the values of grey files of few bits, so that they reach 255."""
 
 
 def maps_in(folder: Path) -> dict[str, Path]:
@@ -62,71 +58,31 @@ def read_labels(path: Path) -> Labels:
     Raises:
         PictureError: it cannot be read, is no PNG, is damaged, or has colours.
     """
-    data = _bytes(path)
-    if not data.startswith(SIGNATURE):
-        raise PictureError(f"{path} is not a PNG; save label maps as 8- or 16-bit PNG")
-    parts: dict[bytes, list[bytes]] = {}
-    for kind, content in _chunks(data, path):
-        parts.setdefault(kind, []).append(content)
-    if b"IEND" not in parts or [len(part) for part in parts.get(b"IHDR", [])] != [13]:
-        raise PictureError(f"{path} is cut short; copy it again")
-    header = parts[b"IHDR"][0]
-    width, height, depth, kind = struct.unpack(">IIBB", header[:10])
-    if kind not in (GREY, PALETTE):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as picture:
+                picture.verify()  # check sums, which reading does not look at; it ends the picture
+            with Image.open(path, formats=["PNG"]) as picture:
+                return _labels(picture, path)
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{path} is not a PNG; save label maps as 8- or 16-bit PNG") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path} has more pixels than are read; give parts of it") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise unreadable(path, error) from error
+        raise PictureError(f"{path} is damaged ({error}); copy it again") from error
+
+
+def _labels(picture: Image.Image, path: Path) -> Labels:
+    if picture.mode not in ("1", "L", "P", "I", "I;16"):
         raise PictureError(
             f"{path} has colours or an alpha channel; give a PNG with one channel, the class of "
             "each pixel"
         )
-    if height * width > MAX_PIXELS:
-        raise PictureError(f"{path} is {width} x {height} pixels; at most {MAX_PIXELS} are read")
-    # A palette's indices are stored as shades are: without the palette they are read as they are.
-    plain = header[:9] + bytes([GREY]) + header[10:]
-    picture = _decoded(_png(plain, b"".join(parts.get(b"IDAT", []))), path)
-    # OpenCV spreads the values of less than 8 bits over 0 to 255.
-    return picture // (255 // (2**depth - 1)) if depth < 8 else picture
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise PictureError(f"{path} has more than {MAX_FILE_BYTES} bytes, which are not read")
-        return path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def _chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each part of a PNG, up to its end or to where it is cut off.
-
-    Raises:
-        PictureError: a part's check sum is not that of its content.
-    """
-    at = len(SIGNATURE)
-    while at + 12 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, at)
-        end = at + 8 + length
-        if end + 4 > len(data):
-            return
-        if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise PictureError(f"{path} is damaged (a check sum is wrong); copy it again")
-        yield name, data[at + 8 : end]
-        at = end + 4
-
-
-def _png(header: bytes, pixels: bytes) -> bytes:
-    parts = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
-    return SIGNATURE + b"".join(
-        struct.pack(">I", len(content)) + name + content
-        + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
-        for name, content in parts
-    )  # fmt: skip
-
-
-def _decoded(data: bytes, path: Path) -> Any:
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise PictureError(f"{path} could not be decoded ({error.err}); save it again") from error
-    if picture is None or picture.ndim != 2:
-        raise PictureError(f"{path} could not be decoded; save it again as PNG")
-    return picture
+    stored = str(picture.tile[0][3]) if picture.tile else ""
+    values = np.asarray(picture)
+    if picture.mode.startswith("I"):
+        return values.astype(np.uint16)
+    return values.astype(np.uint8) // np.uint8(SHADES.get(stored, 1))

@@ -73,12 +73,13 @@ def main(
             f"none of {len(outcome.left_out)} maps can be scored; see above, "
             f"and whether {predicted} and {truth} belong together"
         )
-    for part in shown(outcome, names):
-        console.print(part)
-    if output is not None:
+    if output is not None:  # first: whatever the terminal does, the file is there
         with write_aside(output) as aside:
             given = {"predicted": str(predicted), "truth": str(truth)}
             aside.write_text(report(outcome, names, given), encoding="utf-8")
+    for part in shown(outcome, names):
+        console.print(part)
+    if output is not None:
         console.print(f"wrote {output}", markup=False)
     if outcome.left_out:
         every = outcome.maps + len(outcome.left_out)
