@@ -65,6 +65,8 @@ def read_labels(path: Path) -> Labels:
                 picture.verify()  # check sums, which reading does not look at; it ends the picture
             with Image.open(path, formats=["PNG"]) as picture:
                 return _labels(picture, path)
+    except PictureError:  # which is a ValueError too
+        raise
     except UnidentifiedImageError as error:
         raise PictureError(f"{path} is not a PNG; save label maps as 8- or 16-bit PNG") from error
     except Image.DecompressionBombError as error:

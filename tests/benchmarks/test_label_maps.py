@@ -82,8 +82,9 @@ def test_what_is_no_label_map_on_the_disk_is_refused(tmp_path: Path) -> None:
         "short.png": "is damaged", "bad.png": "is damaged", "head.png": "is not a PNG",
         "few.png": "is damaged", huge.name: "more pixels", "none.png": "no picture at",
     }.items():  # fmt: skip
-        with pytest.raises(PictureError, match=says) as caught:
+        with pytest.raises(PictureError) as caught:
             read_labels(tmp_path / name)
+        assert says in str(caught.value).partition("(")[0]
         assert "\n" not in str(caught.value)
 
 
