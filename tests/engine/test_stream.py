@@ -237,7 +237,7 @@ def test_memory_is_flat_over_500_frames(exported: Path) -> None:
     small = cv2.resize(photo, (96, 76), interpolation=cv2.INTER_AREA)
     seen = []
     with Segmenter(exported) as segment:
-        for frame in segment.stream((small for _ in range(500)), top=10):
+        for frame in segment.stream((small for _ in range(500)), top=10, scales=[0.5, 1.0]):
             assert frame.objects is not None
             frame.objects.rle()
             seen.append(rss())

@@ -23,8 +23,10 @@ def test_exports_find_what_torchvision_finds(tmp_path: Path) -> None:
     pictures = [scene(), np.ascontiguousarray(scene()[:300, 100:500])]
     with torch.inference_mode():
         every = list(forms(network(NAME, pictures, **SMALL), pictures, tmp_path))
-        chosen = [one for one in wanted(every, "eager,its export") if one.precision == "fp32"]
-        assert len(chosen) == 6
+        # The first, and of its two exports each on one runtime.
+        words = "last", "its export, onnxruntime", "paste, OpenVINO f32"
+        chosen = [one for one in every if one.name.endswith(words)]
+        assert len(chosen) == 3
         expected = None
         for form in chosen:
             opened = form.open()
@@ -61,5 +63,5 @@ def test_pictures_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     assert "b.png is not a picture" in left_out[0]
     with pytest.raises(PictureError, match="none of 1 pictures can be read"):
         read(str(tmp_path / "b.png"))
-    with pytest.raises(OptionError, match="has no pictures"):
+    with pytest.raises(OptionError, match="does not exist"):
         read(str(tmp_path / "nowhere"))
