@@ -23,10 +23,13 @@ unit: .venv/dev
 parity: .venv-parity/ready
 	.venv-parity/bin/python -m pytest tests/parity
 
-.venv-parity/ready: tests/parity/requirements.txt
+.venv-parity/ready: .venv-parity/packages
+	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv-parity/packages: tests/parity/requirements.txt
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/python -m pip install --quiet --requirement tests/parity/requirements.txt
-	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 # The names and the start of TensorRT's lean runtimes, 10.16 and 11.4: they need no GPU for that.
