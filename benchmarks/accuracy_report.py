@@ -24,11 +24,8 @@ version up):
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any
 
 from rich import box
@@ -37,6 +34,7 @@ from rich.text import Text
 
 from benchmarks.coco_scores import Scores
 from benchmarks.coco_set import CocoSet
+from benchmarks.made import made
 
 FORMAT, VERSION = "maskrt.accuracy", 1
 
@@ -141,15 +139,10 @@ def report(
     settings: dict[str, Any],
 ) -> str:
     """The JSON text described above."""
-    versions = {name: _version(name) for name in ("maskrt", "pycocotools", "numpy")}
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "made": {
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "platform": platform.platform(),
-            "versions": versions | {"python": platform.python_version()},
-        },
+        "made": made("maskrt", "pycocotools", "numpy"),
         "set": {
             "annotations": str(some.annotations),
             "images": str(some.folder),
@@ -165,10 +158,3 @@ def report(
         "models": [asdict(outcome) for outcome in outcomes],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"

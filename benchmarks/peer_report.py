@@ -7,12 +7,9 @@ found.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from benchmarks.harness import scenarios
 from benchmarks.harness.answers import Answer, compared
 from benchmarks.harness.environment import environment
 from benchmarks.harness.process import WorkerError
-from benchmarks.harness.report import Report, without_folders
+from benchmarks.harness.report import Report
 from benchmarks.harness.scenarios import SINGLE, Once, Samples
 from benchmarks.harness.sensors import Sensors
 from benchmarks.harness.tables import letters
@@ -126,31 +123,17 @@ class Contest:
         self.runners: list[Here] = []
         self._sensors = Sensors()
         self._expected: list[Answer] | None = None
-        machine = environment()
-        machine["libraries"] |= {name: metadata.version(name) for name in LIBRARIES if _has(name)}
-        self.report: Report = {
-            "schema": reports.SCHEMA,
-            "version": reports.VERSION,
-            "command": without_folders(shlex.join(["python", "benchmarks/peers.py", *command])),
-            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "interrupted": False,
-            "environment": machine | {"energy": self._sensors.names, "throttled": None},
-            "settings": {
-                "scenarios": [SINGLE], "seconds": None, "count": self.load.count,
-                "streams": self.load.streams, "rate": self.load.rate, "output": "bitmaps",
-                "score_threshold": None, "warm_up": None,
-                "pictures": list(pictures),
-            },
-            "contestants": [],
-            "results": [],
-            "comparisons": [],
-            "errors": [],
+        machine = environment(LIBRARIES) | {"energy": self._sensors.names, "throttled": None}
+        settings = {
+            "scenarios": [SINGLE], "seconds": None, "count": self.load.count,
+            "streams": self.load.streams, "rate": self.load.rate, "output": "bitmaps",
+            "score_threshold": None, "warm_up": None, "pictures": list(pictures),
         }  # fmt: skip
+        self.report = reports.begun("peers.py", command, machine, settings)
 
     def fail(self, error: object, contestant: str | None = None) -> None:
         """Tell what could not be measured."""
-        said = without_folders(str(error))
-        self.report["errors"].append({"contestant": contestant, "message": said})
+        reports.fail(self.report, error, contestant)
 
     def open(self, form: Form) -> None:
         """Make a form ready and compare its answers, which warms it up; or tell why it is not."""
@@ -210,8 +193,7 @@ class Contest:
             for base in [n for n in turns if n.startswith(OURS)] or list(turns)[:1]:
                 first = {base: turns[base]}  # who stands first is who others are compared with
                 self.report["comparisons"] += reports.comparisons(SINGLE, first | turns, self.load)
-            why = self._sensors.throttled
-            self.report["environment"]["throttled"] = None if why is None else sorted(why)
+            self.report["environment"]["throttled"] = self._sensors.reasons
 
 
 def table(report: Report, title: str) -> Table:
@@ -253,11 +235,3 @@ def _cell(found: dict[str, Any] | None, times: float, form: str) -> Text:
     if low is None or low == high:
         return Text(str(value))
     return Text.assemble(str(value), (f"\n{low}+" if high is None else f"\n{low}-{high}", "dim"))
-
-
-def _has(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

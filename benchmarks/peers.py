@@ -43,7 +43,7 @@ try:
     from engine.picture import Picture, read_picture
     from export.training.scenes import draw_scene
     from maskrt.console import console, run_script
-    from maskrt.inputs import several
+    from maskrt.inputs import files
 except ModuleNotFoundError as error:
     sys.exit(
         f"error: the package {error.name} is not installed here; run `make parity` once and use "
@@ -112,8 +112,7 @@ def read(images: str) -> tuple[dict[str, Picture], list[str]]:
         OptionError: there are none, or it is a video.
         PictureError: none can be read.
     """
-    path = Path(images)
-    found = {path.name: path} if path.is_file() else _several(images)
+    found = files(images)
     pictures, left_out = {}, []
     for name, file in found.items():
         try:
@@ -123,13 +122,6 @@ def read(images: str) -> tuple[dict[str, Picture], list[str]]:
     if not pictures:
         raise PictureError(f"none of {len(found)} pictures can be read: {left_out[0]}")
     return pictures, left_out
-
-
-def _several(images: str) -> dict[str, Path]:
-    inputs = several(images)
-    if inputs.is_video:
-        raise OptionError(f"{images} is a video; give a picture, a folder or a pattern")
-    return dict(zip(inputs.names, (Path(str(frame)) for frame in inputs.frames), strict=True))
 
 
 def wanted(every: list[Form], only: str) -> list[Form]:

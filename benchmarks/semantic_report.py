@@ -20,11 +20,8 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -33,6 +30,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.made import made
 from benchmarks.semantic_scores import SemanticScores, semantic_scores
 
 FORMAT, VERSION = "maskrt.semantic", 1
@@ -110,15 +108,10 @@ def report(outcome: Outcome, names: Sequence[str] | None, given: dict[str, str])
         given: the folders, `predicted` and `truth`.
     """
     scores, counts = outcome.scores, outcome.counts
-    versions = {name: _version(name) for name in ("maskrt", "numpy")}
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "made": {
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "platform": platform.platform(),
-            "versions": versions | {"python": platform.python_version()},
-        },
+        "made": made("maskrt", "numpy"),
         "set": {
             **given,
             "maps": outcome.maps,
@@ -149,10 +142,3 @@ def _number(value: Any) -> float | None:
 
 def _shown(value: Any) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -62,6 +62,21 @@ def single(argument: str) -> PictureSource | None:
     return path
 
 
+def files(argument: str) -> dict[str, Path]:
+    """A picture's file, or those of a folder or a pattern, by name.
+
+    Raises:
+        OptionError: there are none, or it is a video.
+    """
+    path = Path(argument)
+    if path.is_file():
+        return {path.name: path}
+    inputs = several(argument)
+    if inputs.is_video:
+        raise OptionError(f"{argument} is a video; give a picture, a folder or a pattern")
+    return dict(zip(inputs.names, (Path(str(frame)) for frame in inputs.frames), strict=True))
+
+
 def several(argument: str) -> Inputs:
     """The pictures of a folder or a pattern by their names, or a video's frames.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import psutil
 
 from benchmarks.harness.nvml import open_nvml
 from benchmarks.harness.process import ROOT
+from benchmarks.made import version
 
 LIBRARIES = (
     "maskrt", "numpy", "opencv-python-headless", "opencv-python", "onnxruntime", "onnxruntime-gpu",
@@ -21,8 +21,12 @@ LIBRARIES = (
 SYSTEM = Path("/sys/devices/system/cpu")
 
 
-def environment() -> dict[str, Any]:
-    """CPU, memory, GPUs, power mode, versions and commit; what cannot be told is None or absent."""
+def environment(more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """CPU, memory, GPUs, power mode, versions and commit; what cannot be told is None or absent.
+
+    Args:
+        more: distributions whose versions count besides LIBRARIES.
+    """
     frequency = _quietly(psutil.cpu_freq)
     return {
         "system": f"{platform.system()} {platform.release()}",
@@ -42,7 +46,7 @@ def environment() -> dict[str, Any]:
         "device": _read(Path("/proc/device-tree/model")),
         "power_mode": _said("nvpmodel", "-q"),
         "gpus": gpus(),
-        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+        "libraries": {name: there for name in LIBRARIES + more if (there := version(name))},
         "commit": _said("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
     }
 
@@ -78,13 +82,6 @@ def _cpu_name() -> str | None:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _read(path: Path) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,38 @@ QUOTED = re.compile(r"(['\"])(?:file:/*|~|\.\.)?/[^'\"\n]*/")
 FOLDERS = re.compile(
     r"(?<![\w./~])(?:(?:file:///?|~/|(?:\.\./)+)(?:[^/\s'\"]+/)*|/(?!/)(?:[^/\s'\"]+/)+)"
 )
+
+
+def begun(
+    script: str, command: Sequence[str], machine: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Report:
+    """A report in which nothing has been measured yet.
+
+    Args:
+        script: the file's name, of those in benchmarks/.
+        command: the command line's arguments.
+        machine: `environment`, with `energy` and `throttled`.
+        settings: what was asked for.
+    """
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "command": without_folders(shlex.join(["python", f"benchmarks/{script}", *command])),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "interrupted": False,
+        "environment": machine,
+        "settings": settings,
+        "contestants": [],
+        "results": [],
+        "comparisons": [],
+        "errors": [],
+    }
+
+
+def fail(report: Report, error: object, contestant: str | None = None) -> None:
+    """Tell what could not be measured, and of whom."""
+    said = without_folders(str(error))
+    report["errors"].append({"contestant": contestant, "message": said})
 
 
 def result(contestant: str, scenario: str, turns: Sequence[Turn], load: Load) -> dict[str, Any]:

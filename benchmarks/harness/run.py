@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,13 +15,13 @@ from benchmarks.harness.answers import Answer, compared
 from benchmarks.harness.contestants import Contestant
 from benchmarks.harness.environment import environment
 from benchmarks.harness.process import Worker, checkout, hash_of
-from benchmarks.harness.report import Report, without_folders
+from benchmarks.harness.report import Report
 from benchmarks.harness.sensors import Sensors, memory
 from benchmarks.harness.turns import Load, Turns, measure
-from engine.errors import MaskRTError, OptionError
+from engine.errors import MaskRTError
 from engine.files import sha256_of
 from engine.large import open_picture
-from maskrt.inputs import several
+from maskrt.inputs import files
 
 
 @dataclass(frozen=True)
@@ -62,31 +59,17 @@ class _Measurement:
         told = asdict(settings)
         del told["images"]
         told["seconds" if settings.count else "count"] = None  # not heeded
-        self.report: Report = {
-            "schema": reports.SCHEMA,
-            "version": reports.VERSION,
-            "command": without_folders(shlex.join(["python", "benchmarks/latency.py", *command])),
-            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "interrupted": False,
-            "environment": environment() | {"energy": self.sensors.names, "throttled": None},
-            "settings": told | {"pictures": []},
-            "contestants": [],
-            "results": [],
-            "comparisons": [],
-            "errors": [],
-        }
+        machine = environment() | {"energy": self.sensors.names, "throttled": None}
+        self.report = reports.begun("latency.py", command, machine, told | {"pictures": []})
 
     def fail(self, error: object, contestant: str | None = None) -> None:
         """Tell what could not be measured."""
-        said = without_folders(str(error))
-        self.report["errors"].append({"contestant": contestant, "message": said})
+        reports.fail(self.report, error, contestant)
 
     def pictures(self) -> list[str]:
         """Those that can be read; the others are told."""
-        images = self.settings.images
         try:
-            given = Path(images)  # .npy files are pictures too
-            paths = [given] if given.is_file() else _several(images)
+            paths = files(self.settings.images).values()
         except MaskRTError as error:
             self.fail(error)
             return []
@@ -149,8 +132,7 @@ class _Measurement:
             self.report["results"] += [reports.result(n, name, t, load) for n, t in turns.items()]
             self.report["comparisons"] += reports.comparisons(name, turns, load)
             self._remember_memory()
-            why = self.sensors.throttled
-            self.report["environment"]["throttled"] = None if why is None else sorted(why)
+            self.report["environment"]["throttled"] = self.sensors.reasons
 
     def _remember_memory(self) -> None:
         by_name = {one["name"]: one for one in self.report["contestants"]}
@@ -214,15 +196,3 @@ def _measure(
             return
         progress.update(task, description=name, completed=0, total=1)
         found.scenario(name, load, lambda share: progress.update(task, completed=share))
-
-
-def _several(images: str) -> list[Path]:
-    """The pictures of a folder or a pattern.
-
-    Raises:
-        OptionError: there are none, or it is a video.
-    """
-    inputs = several(images)
-    if inputs.is_video:
-        raise OptionError(f"{images} is a video; give a picture, a folder or a pattern")
-    return [Path(str(frame)) for frame in inputs.frames]

@@ -41,6 +41,11 @@ class Sensors:
         """The energy counters that the machine has."""
         return sorted(self._energy())
 
+    @property
+    def reasons(self) -> list[str] | None:
+        """What has been in `throttled` so far, for a report."""
+        return None if self.throttled is None else sorted(self.throttled)
+
     @contextmanager
     def around(self) -> Iterator[dict[str, float]]:
         """Joules of each counter that the block took; complete after it."""
